@@ -1,0 +1,126 @@
+"""Errors of the package. Each takes facts as keywords and words itself.
+
+Every class is a ``ValueError``, so callers who do not care which table or bundle was bad need one
+``except``. A message says what must hold, what was found, where, and what to do; it never repeats a
+question's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class TriageError(ValueError):
+    """Base class of the package's own errors."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a table.
+
+    Parameters
+    ----------
+    row : int or None
+        1-based number of the data row (the header is not counted), None when the fault is the whole table's.
+    column : str or None
+        Column it stands in, None when it is the whole row's.
+    problem : str
+        What must hold and what was found, without the cell's words.
+    """
+
+    row: int | None
+    column: str | None
+    problem: str
+
+    def __str__(self) -> str:
+        where = [f"row {self.row}"] if self.row is not None else []
+        where += [f"column {self.column!r}"] if self.column is not None else []
+        return f"{', '.join(where)}: {self.problem}" if where else self.problem
+
+
+class DatasetError(TriageError):
+    """A table cannot be used; every fault is named at once.
+
+    Parameters
+    ----------
+    source : str or Path
+        Path of the file, or a name such as ``"DataFrame"``.
+    faults : sequence of Fault
+        All faults, in the order of the rows; at least one.
+
+    Attributes
+    ----------
+    source, faults
+        As given.
+
+    Examples
+    --------
+    >>> raise DatasetError(source="q.csv", faults=[Fault(3, "text", "must not be empty")])
+    Traceback (most recent call last):
+        ...
+    triage.errors.DatasetError: q.csv: 1 fault
+      row 3, column 'text': must not be empty
+    """
+
+    def __init__(self, *, source: str | Path, faults: Sequence[Fault]) -> None:
+        self.source = str(source)
+        self.faults = tuple(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__("\n  ".join([f"{self.source}: {count}", *map(str, self.faults)]))
+
+
+class RecipeError(TriageError):
+    """A recipe cannot be used.
+
+    Parameters
+    ----------
+    path : str or Path
+        The recipe.
+    problems : sequence of str
+        Every problem found, each with what must hold.
+    """
+
+    def __init__(self, *, path: str | Path, problems: Sequence[str]) -> None:
+        self.path = str(path)
+        self.problems = tuple(problems)
+        super().__init__("\n  ".join([f"{self.path}: not a usable recipe", *self.problems]))
+
+
+class BundleError(TriageError):
+    """A bundle on disk cannot be loaded or written.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the bundle.
+    problem : str
+        What must hold and what was found.
+    remedy : str
+        What to do about it.
+    """
+
+    def __init__(self, *, path: str | Path, problem: str, remedy: str) -> None:
+        self.path = str(path)
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{self.path}: {problem}; {remedy}")
+
+
+class DependencyError(TriageError, ImportError):
+    """An optional package is needed and not installed.
+
+    Parameters
+    ----------
+    package : str
+        Name on the package index.
+    extra : str
+        Extra of ``triage`` that brings it.
+    purpose : str
+        What it is needed for.
+    """
+
+    def __init__(self, *, package: str, extra: str, purpose: str) -> None:
+        self.package = package
+        super().__init__(f"{purpose} needs the package {package!r}; install it with: pip install 'triage[{extra}]'")
