@@ -496,7 +496,7 @@ def fingerprint(frame: pd.DataFrame, columns: Sequence[str]) -> str:
 
 
 def _read(source: Source, format: str | None, chunk_rows: int | None) -> Iterator[pd.DataFrame]:
-    """Yield the table in chunks, as one frame when ``chunk_rows`` is None."""
+    # Yield the table in chunks, as one frame when ``chunk_rows`` is None.
     name = _name(source)
     kind, zipped = _kind(source, format)
     with open(source, "rb") if isinstance(source, str | Path) else nullcontext(source) as stream:
@@ -514,7 +514,7 @@ def _read(source: Source, format: str | None, chunk_rows: int | None) -> Iterato
 
 
 def _frames(columns: list[str], rows: Iterator[_Row], chunk_rows: int | None, name: str) -> Iterator[pd.DataFrame]:
-    """Collect rows into frames; without ``columns`` the rows' own keys are the columns."""
+    # Collect rows into frames; without ``columns`` the rows' own keys are the columns.
     _raise_if(_column_faults(columns), name)
     start = 0
     while (batch := list(islice(rows, chunk_rows))) or start == 0:
@@ -530,7 +530,7 @@ def _frames(columns: list[str], rows: Iterator[_Row], chunk_rows: int | None, na
 
 
 def _lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
-    """Yield the lines of a UTF-8 stream with their ends, without the byte order mark."""
+    # Yield the lines of a UTF-8 stream with their ends, without the byte order mark.
     offset = 0
     with _undamaged(name, f"must be readable as text, {_DAMAGED}"):
         for number, raw in enumerate(stream, 1):
@@ -545,7 +545,7 @@ def _lines(stream: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 def _csv_rows(lines: Iterator[str], delimiter: str, name: str) -> tuple[list[str], Iterator[_Row]]:
-    """Split CSV into its header and its rows; blank lines between rows do not count."""
+    # Split CSV into its header and its rows; blank lines between rows do not count.
     csv.field_size_limit(2**31 - 1)  # of the whole process; the default refuses texts over 128 KiB
     records = _csv_records(csv.reader(lines, delimiter=delimiter, strict=True))
     header = next(records, None)
@@ -557,7 +557,7 @@ def _csv_rows(lines: Iterator[str], delimiter: str, name: str) -> tuple[list[str
 
 
 def _csv_records(reader: Iterator[list[str]]) -> Iterator[list[str] | csv.Error]:
-    """Skip blank lines, and go on after a malformed record, so that the next ones are checked too."""
+    # Skip blank lines, and go on after a malformed record, so that the next ones are checked too.
     while True:
         try:
             if cells := next(reader):
@@ -578,7 +578,7 @@ def _csv_row(row: int, header: list[str], cells: list[str] | csv.Error) -> _Row:
 
 
 def _json_rows(lines: Iterator[str]) -> Iterator[_Row]:
-    """Yield the objects of JSON Lines; blank lines do not count."""
+    # Yield the objects of JSON Lines; blank lines do not count.
     decoder = json.JSONDecoder(
         parse_int=str, parse_float=str, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys
     )
@@ -607,7 +607,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _xlsx_rows(stream: IO[bytes], name: str) -> tuple[list[str], Iterator[_Row]]:
-    """Split the first sheet of a workbook into its header and its rows, without the empty rows at its end."""
+    # Split the first sheet of a workbook into its header and its rows, without the empty rows at its end.
     openpyxl = _optional("openpyxl", "reading or writing XLSX")
     with _undamaged(name, f"must be readable as XLSX, {_DAMAGED}"):
         content = stream.read()
@@ -631,7 +631,7 @@ def _xlsx_rows(stream: IO[bytes], name: str) -> tuple[list[str], Iterator[_Row]]
 
 
 def _xlsx_cell(value: Any, source: Any) -> Any:
-    """Return a cell's stored value, or a Fault without place."""
+    # Return a cell's stored value, or a Fault without place.
     if source.data_type == "f" and value.value is None:
         return Fault(None, None, "must be stored, got a formula without its value; save the file in a spreadsheet")
     if value.data_type == "e":
@@ -698,7 +698,7 @@ def _write(frame: pd.DataFrame, stream: IO[bytes], kind: str, name: str) -> None
 
 
 def _plain(cell: Any) -> Any:
-    """Return a cell as JSON can hold it: None where missing, numpy scalars as Python's, dates as ISO text."""
+    # Return a cell as JSON can hold it: None where missing, numpy scalars as Python's, dates as ISO text.
     if _is_missing(cell):
         return "" if isinstance(cell, str) else None
     if isinstance(cell, date):
@@ -707,13 +707,13 @@ def _plain(cell: Any) -> Any:
 
 
 def _flat(cell: Any) -> Any:
-    """Return a cell as a spreadsheet can hold it: lists and objects as JSON text."""
+    # Return a cell as a spreadsheet can hold it: lists and objects as JSON text.
     cell = _plain(cell)
     return json.dumps(cell, ensure_ascii=False, default=str) if isinstance(cell, list | dict) else cell
 
 
 def _literal(cell: Any, sheet: Any, openpyxl: Any) -> Any:
-    """Return an XLSX cell that holds text as text, so that ``=1+1`` is never a formula."""
+    # Return an XLSX cell that holds text as text, so that ``=1+1`` is never a formula.
     if cell is None or isinstance(cell, bool | int | float):
         return cell
     literal = openpyxl.cell.WriteOnlyCell(sheet, str(cell))
@@ -722,7 +722,7 @@ def _literal(cell: Any, sheet: Any, openpyxl: Any) -> Any:
 
 
 def _unwritable(frame: pd.DataFrame, kind: str) -> list[Fault]:
-    """Name the cells that the format would lose or change."""
+    # Name the cells that the format would lose or change.
 
     def problem(cell: Any) -> str | None:
         text = _flat(cell) if kind in (*_DELIMITERS, "xlsx") else cell
@@ -746,7 +746,7 @@ def _unwritable(frame: pd.DataFrame, kind: str) -> list[Fault]:
 
 
 def _check(frame: pd.DataFrame, column: str, problem: Callable[[Any], str | None]) -> list[Fault]:
-    """Apply a check to a column, if it is there."""
+    # Apply a check to a column, if it is there.
     if column not in frame.columns:
         return []
     cells = frame[column]
@@ -768,7 +768,7 @@ def _text_problem(cell: Any) -> str | None:
 
 
 def _label_check(known: Collection[Any] | None = None) -> Callable[[Any], str | None]:
-    """Make the check of a label, against the ``known`` ones if given."""
+    # Make the check of a label, against the ``known`` ones if given.
     allowed = None if known is None else frozenset(known)
 
     def problem(cell: Any) -> str | None:
@@ -798,7 +798,7 @@ def _date_problem(cell: Any) -> str | None:
 
 
 def _repeats(frame: pd.DataFrame, column: str) -> list[Fault]:
-    """Name the rows whose cell stood in an earlier row already."""
+    # Name the rows whose cell stood in an earlier row already.
     first: dict[str, int] = {}
     cells = enumerate(frame[column].tolist() if column in frame.columns else [], 1)
     found = ((row, first.setdefault(str(cell), row)) for row, cell in cells if not _is_missing(cell))
@@ -843,7 +843,7 @@ def _raise_if(faults: Sequence[Fault], source: str | Path) -> None:
 
 
 def _entries(tree: dict[str, Any], key: str, language: str, faults: list[Fault]) -> dict[str, dict[str, Any]]:
-    """Return the entries of a list by id; what is wrong with them goes to ``faults``."""
+    # Return the entries of a list by id; what is wrong with them goes to ``faults``.
     entries: dict[str, dict[str, Any]] = {}
     listed = tree.get(key, [])
     if not isinstance(listed, list):
@@ -890,7 +890,7 @@ def _name(source: Any) -> str:
 
 
 def _kind(source: Source, format: str | None) -> tuple[str, bool]:
-    """Return the format and whether it is compressed."""
+    # Return the format and whether it is compressed.
     path = Path(_name(source) if isinstance(source, str | Path) else "")
     zipped = path.suffix.lower() == ".gz"
     ending = Path(path.stem).suffix.lower() if zipped else path.suffix.lower()
@@ -906,7 +906,7 @@ def _kind(source: Source, format: str | None) -> tuple[str, bool]:
 
 
 def _cut(name: Any) -> str:
-    """Cut a column's name: in a file without a header it is a question's words."""
+    # Cut a column's name: in a file without a header it is a question's words.
     text = str(name)
     return text if len(text) <= _MAX_REPR_CHARS else text[: _MAX_REPR_CHARS - 1] + "…"
 
@@ -916,7 +916,7 @@ def _short(value: Any) -> str:
 
 
 def _listing(known: Iterable[Any], wanted: Any = None) -> str:
-    """List the first known values, and the one nearest to what was wanted."""
+    # List the first known values, and the one nearest to what was wanted.
     values = sorted(known, key=str) if isinstance(known, set | frozenset) else list(known)
     rest = f" and {len(values) - _MAX_LISTED} more" if len(values) > _MAX_LISTED else ""
     near = difflib.get_close_matches(str(wanted), list(map(str, values)), 1)
@@ -933,7 +933,7 @@ def _optional(package: str, purpose: str) -> Any:
 
 @contextmanager
 def _undamaged(name: str, problem: str) -> Iterator[None]:
-    """Word whatever a parser raises on a damaged file; its own words may quote cells, so they are dropped."""
+    # Word whatever a parser raises on a damaged file; its own words may quote cells, so they are dropped.
     try:
         yield
     except (TriageError, MemoryError):
