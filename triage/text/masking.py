@@ -34,13 +34,13 @@ _GAP = r"[^0-9\n\[\]]{0,40}?"  # between "tax number" and the number: "is", "of 
 
 
 def _passes_luhn(value: str) -> bool:
-    """Check a card number (ISO/IEC 7812-1, annex B)."""
+    # Check a card number (ISO/IEC 7812-1, annex B).
     digits = [int(digit) for digit in reversed(re.sub(r"[^0-9]", "", value))]
     return sum(digits[0::2]) % 10 == -sum(sum(divmod(2 * digit, 10)) for digit in digits[1::2]) % 10
 
 
 def _passes_mod97(value: str) -> bool:
-    """Check an account number (ISO 13616-1, by ISO/IEC 7064 MOD 97-10)."""
+    # Check an account number (ISO 13616-1, by ISO/IEC 7064 MOD 97-10).
     compact = value.replace(" ", "")
     return int("".join(str(int(char, 36)) for char in compact[4:] + compact[:4])) % 97 == 1
 
@@ -67,7 +67,13 @@ class _Rule:
     check: Callable[[str], bool] | None = None
 
     def find(self, folded: str) -> Iterator[tuple[int, int]]:
-        """Yield the places found, in order; after a failed check, look on from the next character."""
+        """Find the values; after a failed check, look on from the next character.
+
+        Yields
+        ------
+        tuple of int
+            Start and end in the folded text, in order.
+        """
         match = self.pattern.search(folded)
         while match:
             start, end = match.span("value")
@@ -78,7 +84,7 @@ class _Rule:
 
 
 def _general_rules() -> list[_Rule]:
-    """Rules for every language, first come first served."""
+    # Rules for every language, first come first served.
     number = r"(?<![0-9])(?P<value>{})(?![0-9])"
     lengths = ((entry[:2].lower(), int(entry[2:]) - 4) for entry in _IBAN_LENGTHS.split())
     iban = "|".join(f"{country}[0-9]{{2}}(?: ?[0-9a-z]){{{length}}}" for country, length in lengths)
@@ -99,7 +105,7 @@ def _general_rules() -> list[_Rule]:
 
 
 def _language_rule(data: dict[str, Any]) -> _Rule:
-    """Compile one rule of a language's data."""
+    # Compile one rule of a language's data.
     pattern = rf"(?:(?<![0-9])|(?![0-9]))(?P<value>{data['pattern']})(?![0-9])"
     if "before" in data:
         words = "|".join(re.escape(fold_with_offsets(word)[0]) for word in data["before"])
@@ -111,7 +117,7 @@ def _language_rule(data: dict[str, Any]) -> _Rule:
 
 @cache
 def _rules(language: str | None) -> tuple[_Rule, ...]:
-    """Return the rules in order: what a word announces, what every language has, what shape tells."""
+    # Return the rules in order: what a word announces, what every language has, what shape tells.
     own = load_language(language).get("personal_data", {}).get("rules", [])
     announced = [_language_rule(rule) for rule in own if "before" in rule]
     shaped = [_language_rule(rule) for rule in own if "before" not in rule]

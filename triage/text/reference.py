@@ -62,12 +62,24 @@ class Item:
 
 
 def fold(text: str) -> str:
-    """Return the folded text."""
+    """Fold a text.
+
+    Returns
+    -------
+    str
+        Without case and diacritics.
+    """
     return fold_with_offsets(text)[0]
 
 
 def split_words(name: str) -> list[str]:
-    """Return the folded words and signs of a name."""
+    """Split a name.
+
+    Returns
+    -------
+    list of str
+        Its folded words and signs, without space.
+    """
     return [word for word in WORD.findall(fold(name)) if not word.isspace()]
 
 
@@ -89,7 +101,13 @@ class CitationRules:
         self.law_numbers = {(title, year): number for title, law in laws for year, number in law["years"].items()}
 
     def name_document(self, kind: str, written: str) -> Citation:
-        """Return kind, number and join key of a document as written, in a citation that has no place yet."""
+        """Read a document.
+
+        Returns
+        -------
+        Citation
+            Kind, number and join key of what is written; without a place.
+        """
         folded, offsets = fold_with_offsets(written)
         match = re.search(rf"(?:^|[\s:(]){NUMBER}$", folded)
         if match is None:
@@ -110,7 +128,7 @@ class CitationRules:
         return Citation(0, 0, "", kind, number, number)
 
     def _name_law(self, kind: str, words: str) -> str:
-        """Return the number of a law cited by title and year, or its title when the number is not known."""
+        # Return the number of a law cited by title and year, or its title when the number is not known.
         title = self.laws[max((name for name in self.laws if f" {name} " in f" {words} "), key=len)]
         last = words.split()[-1]
         year = last if re.fullmatch(r"\d{4}", last) else ""
@@ -118,7 +136,7 @@ class CitationRules:
 
 
 def _group(parts: Sequence[Item], touching: Sequence[bool]) -> list[tuple[list[Item], list[Item]]]:
-    """Split a run into the parts it names, each as the items standing there and those taken over."""
+    # Split a run into the parts it names, each as the items standing there and those taken over.
     # A run reads from whole to part ("Đ5 k1") or from part to whole ("khoản 1 Điều 5"); the first two that
     # touch tell which. A level that comes again opens the next group, which takes over the levels above it.
     ranks = [LEVELS.index(part.label) for part in parts]
@@ -136,7 +154,7 @@ def _group(parts: Sequence[Item], touching: Sequence[bool]) -> list[tuple[list[I
 
 
 def _runs(items: Sequence[Item], joints: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield the stretches of parts that stand together, as ranges of `items`."""
+    # Yield the stretches of parts that stand together, as ranges of `items`.
     start = 0
     for i, item in enumerate(items):
         stop = i + 1 if item.label in LEVELS else i
@@ -147,7 +165,13 @@ def _runs(items: Sequence[Item], joints: Sequence[str]) -> Iterator[tuple[int, i
 
 
 def cite(text: str, folded: str, offsets: Sequence[int], items: Sequence[Item], rules: CitationRules) -> list[Citation]:
-    """Give each document the parts beside it, and return the citations in order."""
+    """Give each document the parts beside it.
+
+    Returns
+    -------
+    list of Citation
+        In order and without overlap.
+    """
 
     def value(item: Item) -> str:
         match = re.search(r"(\d{1,3}[a-z]?|[a-z])(?:-\d+)?$", folded[item.start : item.end])

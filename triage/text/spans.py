@@ -35,7 +35,7 @@ _LOCK = threading.Lock()
 
 
 def _sentence_starts(words: Sequence[str], heads: Sequence[str], data: dict[str, Any]) -> list[bool]:
-    """Say for each word whether a sentence starts there; `heads` are the words' first characters as written."""
+    # Say for each word whether a sentence starts there; `heads` are the words' first characters as written.
     never, before_name, may_end = (
         frozenset(map(fold, data.get(f"abbreviations{rest}", ())))
         for rest in ("", "_before_number_or_name", "_that_may_end")
@@ -74,14 +74,14 @@ def _sentence_starts(words: Sequence[str], heads: Sequence[str], data: dict[str,
 
 
 def _names(words: Sequence[str], heads: Sequence[str], i: int) -> bool:
-    """Say whether word i, a short form, is followed by a number or, when it has a capital itself, by a name."""
+    # Say whether word i, a short form, is followed by a number or, when it has a capital itself, by a name.
     following = next((j for j in range(i + 2, min(i + 4, len(words))) if not words[j].isspace()), i)
     return heads[following].isdigit() or (heads[i].isupper() and heads[following].isupper() and following > i)
 
 
 @cache
 def _vocab() -> Vocab:
-    """Return spaCy's vocabulary alone: a whole ``spacy.blank`` would load every installed plug-in."""
+    # Return spaCy's vocabulary alone: a whole ``spacy.blank`` would load every installed plug-in.
     from spacy.lang.xx import MultiLanguage
     from spacy.vocab import create_vocab
 
@@ -89,7 +89,7 @@ def _vocab() -> Vocab:
 
 
 def _make_doc(text: str, folded: str, offsets: Sequence[int], language: str | None) -> Doc:
-    """Cut the folded text into words and sentences; a single space after a word belongs to the word."""
+    # Cut the folded text into words and sentences; a single space after a word belongs to the word.
     from spacy.tokens import Doc
 
     pieces = [(match[0], text[offsets[match.start()]]) for match in WORD.finditer(folded)]
@@ -148,12 +148,12 @@ def sentences(text: str, *, language: str | None) -> list[Span]:
 
 
 def _spaced(name: str) -> list[dict[str, Any]]:
-    """Return the token pattern of a name, with any space between its words."""
+    # Return the token pattern of a name, with any space between its words.
     return [token for word in split_words(name) for token in (_SPACE, {"ORTH": word})][1:]
 
 
 def _one_of(words: Sequence[str]) -> dict[str, Any]:
-    """Return the pattern of one of some words, or of nothing."""
+    # Return the pattern of one of some words, or of nothing.
     return {"ORTH": {"IN": [fold(word) for word in words]}, "OP": "?"}
 
 
@@ -168,7 +168,13 @@ class _Patterns:
     rules: CitationRules
 
     def find(self, doc: Doc, folded: str) -> list[Item]:
-        """Return what is found, the first and longest where two overlap, in order."""
+        """Find documents and parts.
+
+        Returns
+        -------
+        list of Item
+            In order; the first and longest where two overlap.
+        """
         found = [Item(span.label_, span.start_char, span.end_char) for span in self.matcher(doc, as_spans=True)]
         for span in self.titles(doc, as_spans=True):
             before = folded[max(0, span.start_char - 20) : span.start_char].rstrip()
@@ -184,7 +190,7 @@ class _Patterns:
 
 @cache
 def _patterns(language: str) -> _Patterns:
-    """Compile the patterns of a language that has the section ``citations``."""
+    # Compile the patterns of a language that has the section ``citations``.
     from spacy.matcher import Matcher, PhraseMatcher
 
     data = load_language(language)["citations"]
