@@ -1,0 +1,128 @@
+"""Results as the library's users see them: frozen, ordered, JSON-ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Why a decision is left to a person.
+REASONS = ("low_confidence", "ambiguous", "out_of_scope", "empty", "conflict")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided for one target of one question.
+
+    Attributes
+    ----------
+    target : str
+        Name of the target, such as ``"topic"``.
+    label : Any
+        Best label, also when a person must look; None only for an empty question.
+    probability : float
+        Calibrated probability in [0, 1] that `label` is right.
+    status : str
+        ``"assigned"`` or ``"review"``.
+    reason : str or None
+        None when assigned, else one of `REASONS`.
+    ranking : tuple of (label, probability)
+        All labels, best first; kept whatever the status is.
+    words : tuple of (word, contribution)
+        The asker's own words in their order, with what each adds to the label's score over the mean of
+        all labels. Together with the constant part they are the score exactly; they are no estimate.
+    """
+
+    target: str
+    label: Any
+    probability: float
+    status: str
+    reason: str | None
+    ranking: tuple[tuple[Any, float], ...]
+    words: tuple[tuple[str, float], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the decision as plain JSON values."""
+        return {
+            "target": self.target,
+            "label": self.label,
+            "probability": self.probability,
+            "status": self.status,
+            "reason": self.reason,
+            "ranking": [{"label": label, "probability": probability} for label, probability in self.ranking],
+            "words": [{"word": word, "contribution": contribution} for word, contribution in self.words],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """An earlier question that may serve again.
+
+    Attributes
+    ----------
+    id : str
+        Identifier in the archive, or of the training question.
+    question : str
+        Its text.
+    answer : str or None
+        Its answer; None for a training question.
+    similarity : float
+        In [0, 1], higher is closer.
+    p_reuse : float or None
+        Calibrated probability that the answer fits; None when not fitted.
+    stale : str or None
+        Why the answer is out of date; None when nothing says so.
+    matched : tuple of str
+        Words that both texts share.
+    """
+
+    id: str
+    question: str
+    answer: str | None
+    similarity: float
+    p_reuse: float | None = None
+    stale: str | None = None
+    matched: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the suggestion as plain JSON values."""
+        return {
+            "id": self.id,
+            "question": self.question,
+            "answer": self.answer,
+            "similarity": self.similarity,
+            "p_reuse": self.p_reuse,
+            "stale": self.stale,
+            "matched": list(self.matched),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TriageResult:
+    """Everything the library says about one question.
+
+    Attributes
+    ----------
+    decisions : mapping of str to Decision
+        One for each target, in the order of training.
+    route : str
+        ``"reuse"``, ``"answer"``, ``"forward"`` or ``"review"``.
+    suggestions : tuple of Suggestion
+        Most similar first.
+    evidence : mapping
+        On what the decisions rest besides the words.
+    """
+
+    decisions: Mapping[str, Decision]
+    route: str
+    suggestions: tuple[Suggestion, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as plain JSON values."""
+        return {
+            "decisions": {target: decision.to_dict() for target, decision in self.decisions.items()},
+            "route": self.route,
+            "suggestions": [suggestion.to_dict() for suggestion in self.suggestions],
+            "evidence": dict(self.evidence),
+        }
