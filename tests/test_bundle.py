@@ -533,6 +533,38 @@ def test_save_killed_between_the_two_renames_loses_nothing(saved: Path) -> None:
     assert load_bundle(saved)[0].settings["threshold"] == 0.9
 
 
+def test_save_killed_after_the_two_renames_is_cleared(saved: Path) -> None:
+    shutil.copytree(saved, saved.with_name(".desk.triage-old"))
+    save_bundle(saved, make_contents(0.9), overwrite=True)
+    assert [file.name for file in saved.parent.iterdir()] == ["desk"]
+    assert load_bundle(saved)[0].settings["threshold"] == 0.9
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from triage.bundle import Contents, save_bundle
+plain_rename, n_calls = Path.rename, 0
+def rename(self, target):
+    global n_calls
+    if n_calls == int(sys.argv[2]):
+        os._exit(9)
+    n_calls += 1
+    return plain_rename(self, target)
+Path.rename = rename
+save_bundle(sys.argv[1], Contents({}, {}, {}, {}, "new"), overwrite=True)
+"""
+
+
+@pytest.mark.parametrize(("n_renames", "fingerprint"), [(0, "ab12"), (1, "ab12"), (2, "new")])
+def test_save_killed_before_each_rename(saved: Path, n_renames: int, fingerprint: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(saved), str(n_renames)], check=False)
+    assert done.returncode == 9
+    assert load_bundle(saved)[0].fingerprint == fingerprint
+    save_bundle(saved, make_contents(0.9), overwrite=True)
+    assert [file.name for file in saved.parent.iterdir()] == ["desk"]
+
+
 def test_loads_during_saves_give_one_bundle_or_the_other(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").touch()
     path = save_bundle(tmp_path / "bundle", make_contents(0.0))

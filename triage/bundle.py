@@ -143,10 +143,7 @@ def save_bundle(
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.parent):
             new, old = _beside(target, "new"), _beside(target, "old")
-            if new.exists():
-                shutil.rmtree(new)
-            if old.exists() and not target.exists():  # killed between the two renames
-                old.rename(target)
+            _clear(target, new, old)
             _check_free(path, target, overwrite)
             try:
                 _write(path, new, contents, documents or {})
@@ -328,6 +325,17 @@ def _sync(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def _clear(target: Path, new: Path, old: Path) -> None:
+    # Finish what a killed save left: the old bundle back if nothing stands in its place, else away with it.
+    if new.exists():
+        shutil.rmtree(new)
+    if old.exists() and not target.exists():
+        old.rename(target)
+    elif old.exists():
+        old.rename(new)  # first, so that a half deleted folder never stands for a bundle
+        shutil.rmtree(new)
 
 
 def _check_free(path: str | Path, target: Path, overwrite: bool) -> None:
