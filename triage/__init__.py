@@ -1,0 +1,74 @@
+"""Triage of questions: topic, jurisdiction, and answered questions to reuse.
+
+Names below are imported when they are first used, so ``import triage`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from triage.classifier import LabelClassifier
+    from triage.errors import BundleError, DatasetError, DependencyError, RecipeError, TriageError
+    from triage.features import QuestionVectorizer
+    from triage.records import Decision, Suggestion, TriageResult
+    from triage.service import predict
+    from triage.training import train
+    from triage.triager import Triager, load
+
+    __version__: str
+
+__all__ = [
+    "BundleError",
+    "DatasetError",
+    "Decision",
+    "DependencyError",
+    "LabelClassifier",
+    "QuestionVectorizer",
+    "RecipeError",
+    "Suggestion",
+    "TriageError",
+    "TriageResult",
+    "Triager",
+    "__version__",
+    "load",
+    "predict",
+    "train",
+]
+
+_HOMES = {
+    "BundleError": "triage.errors",
+    "DatasetError": "triage.errors",
+    "Decision": "triage.records",
+    "DependencyError": "triage.errors",
+    "LabelClassifier": "triage.classifier",
+    "QuestionVectorizer": "triage.features",
+    "RecipeError": "triage.errors",
+    "Suggestion": "triage.records",
+    "TriageError": "triage.errors",
+    "TriageResult": "triage.records",
+    "Triager": "triage.triager",
+    "load": "triage.triager",
+    "predict": "triage.service",
+    "train": "triage.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use and keep it."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("triage")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'triage' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted({*globals(), *__all__})
