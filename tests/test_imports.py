@@ -1,0 +1,122 @@
+"""The order of the rooms, and an import that stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import triage
+
+ROOT = Path(__file__).parents[1] / "triage"
+RANKS = {
+    "errors": 0,
+    "records": 0,
+    "text": 1,
+    "dataset": 1,
+    "bundle": 1,  # moves arrays and JSON; knows no part
+    "features": 2,
+    "classifier": 2,
+    "decision": 2,
+    "register": 2,
+    "archive": 2,
+    "index": 2,
+    "triager": 3,
+    "training": 4,
+    "evaluation": 4,
+    "letters": 4,
+    "report": 4,
+    "service": 5,
+    "cli": 5,
+    "integrations": 5,
+    "__init__": 6,  # re-exports; nothing inside imports it
+}
+HEAVY = ("numpy", "scipy", "pandas", "sklearn", "spacy", "joblib", "typer", "rich")
+
+
+def room_of(name):
+    """Name the room of a module's dotted name or path below the package."""
+    return (name.split(".")[1:] or ["__init__"])[0]
+
+
+def imported_rooms(tree):
+    """List the rooms that a module imports anywhere, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (room_of(alias.name) for alias in node.names if alias.name.split(".")[0] == "triage")
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module.split(".")[0] == "triage":
+            if node.module != "triage":
+                yield room_of(node.module)
+            else:
+                yield from (alias.name if alias.name in RANKS else "__init__" for alias in node.names)
+
+
+def faults_of(room, source):
+    """List the imports of a module that its rank forbids."""
+    return [
+        f"{room} imports {other}"
+        for other in imported_rooms(ast.parse(source))
+        if other != room and RANKS[other] >= RANKS[room]
+    ]
+
+
+def run_python(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_module_imports_only_lower_ranks(path):
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    assert room in RANKS, f"give {room!r} a rank, here and in DESIGN"
+    assert faults_of(room, path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "source", "expected"),
+    [
+        ("features", "from triage.triager import Triager", ["features imports triager"]),
+        ("features", "def f():\n    import triage.classifier", ["features imports classifier"]),
+        ("triager", "from triage import service", ["triager imports service"]),
+        ("cli", "import triage", ["cli imports __init__"]),
+        ("cli", "from triage import load", ["cli imports __init__"]),
+        ("triager", "from triage import bundle, errors\nimport triage.text.masking", []),
+        ("text", "from triage.text.normal import fold_text", []),
+    ],
+)
+def test_rank_rule_catches_upward_imports(room, source, expected):
+    assert faults_of(room, source) == expected
+
+
+def test_import_is_light():
+    loaded = run_python("import sys, triage; print(*{name.split('.')[0] for name in sys.modules})").split()
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_errors_and_version_are_light():
+    code = "import sys, triage; triage.TriageError; triage.Decision; triage.__version__; dir(triage)"
+    loaded = run_python(f"{code}; print(*{{name.split('.')[0] for name in sys.modules}})").split()
+    assert not set(HEAVY) & set(loaded)
+
+
+@pytest.mark.parametrize("name", triage.__all__)
+def test_public_names_resolve(name):
+    assert getattr(triage, name) is getattr(triage, name)
+    assert name in dir(triage)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'triagr'"):
+        triage.triagr  # noqa: B018
+    with pytest.raises(ImportError, match="cannot import name 'triagr'"):
+        run_import = "from triage import triagr"
+        exec(run_import)
+
+
+def test_listing_spacy_components_loads_no_model():
+    code = "import sys, spacy; spacy.blank('xx'); print(*sys.modules)"
+    loaded = run_python(code).split()
+    assert "triage.triager" not in loaded
+    assert "sklearn" not in loaded

@@ -1,0 +1,1 @@
+"""Triage inside other libraries; each module needs only its own."""
