@@ -111,8 +111,7 @@ def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute 'triagr'"):
         triage.triagr  # noqa: B018
     with pytest.raises(ImportError, match="cannot import name 'triagr'"):
-        run_import = "from triage import triagr"
-        exec(run_import)
+        exec("from triage import triagr")
 
 
 def test_listing_spacy_components_loads_no_model():

@@ -16,7 +16,9 @@ _Stamp: TypeAlias = "tuple[int, int, int] | None"
 
 
 @overload
-def predict(text: str, *, model: str | Path, as_of: Any = None, k: int = 5) -> dict[str, Any]: ...
+def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str, but one question
+    text: str, *, model: str | Path, as_of: Any = None, k: int = 5
+) -> dict[str, Any]: ...
 @overload
 def predict(text: Sequence[str], *, model: str | Path, as_of: Any = None, k: int = 5) -> list[dict[str, Any]]: ...
 def predict(
