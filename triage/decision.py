@@ -1,0 +1,482 @@
+"""Probabilities to decisions: assigned, or left to a person, and why.
+
+A promise ("at least 95 % of the assigned labels are right") becomes a threshold by Learn then Test [1]_: candidate
+thresholds stand in an order that no outcome has touched, each is tested with an exact binomial tail at the full
+level, and the first that fails ends the walk.
+
+References
+----------
+.. [1] Angelopoulos, Bates, Candès, Jordan, Lei (2025), "Learn then Test: Calibrating predictive algorithms to achieve
+   risk control", Annals of Applied Statistics 19(2), 1641-1662, sections 2 and 3 (fixed sequence testing);
+   arXiv:2110.01052.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from triage.records import REASONS
+
+#: Threshold of a target without a promise. Above one half the best label is more likely right than wrong, and no
+#: other label can be as probable; with calibrated probabilities this is the Bayes rule when a wrong assignment costs
+#: as much as a right one saves (Chow 1970, "On optimum recognition error and reject tradeoff", IEEE Trans. Inform.
+#: Theory 16(1), 41-46, with rejection cost 1/2).
+DEFAULT_THRESHOLD = 0.5
+
+#: Reason of each code of `review_reasons`; None for code 0, assigned.
+REASON_OF_CODE: tuple[str | None, ...] = (None, *REASONS)
+
+_CODES = {reason: code for code, reason in enumerate(REASON_OF_CODE)}
+_STEP = 1.02  # ratio of neighbouring candidate counts; 1.02 gave the highest coverage of 1.02 to 1.25, see the tests
+_SECOND_TO_BEST = 3  # the second label is a rival when it has at least a third of the best one's probability
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int8]
+Integers = npt.NDArray[np.int_]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """From which probability on a label is assigned, and on what evidence.
+
+    Attributes
+    ----------
+    promise : float or None
+        Share of assigned labels that shall be right, in (0, 1); None when nothing was promised.
+    confidence : float
+        Confidence of the promise and of `lower_bound`, in (0, 1).
+    value : float or None
+        A label is assigned when its probability is at least this, in [0, 1]; None when the promise cannot be kept
+        and everything goes to review.
+    n_held_out : int
+        Held-out questions looked at.
+    n_assigned : int
+        Of these, assigned at `value`.
+    n_right : int
+        Of these, right.
+    coverage : float
+        ``n_assigned / n_held_out``, in [0, 1]; 0 without questions.
+    lower_bound : float
+        Clopper-Pearson lower bound of the share right at `value`, in [0, 1]. It holds for one threshold chosen
+        beforehand; after the search only the promise itself is guaranteed.
+
+    Raises
+    ------
+    ValueError
+        If a number is outside its range or the counts contradict each other.
+    """
+
+    promise: float | None
+    confidence: float
+    value: float | None
+    n_held_out: int
+    n_assigned: int
+    n_right: int
+    coverage: float
+    lower_bound: float
+
+    def __post_init__(self) -> None:
+        if self.promise is not None:
+            _check_share("promise", self.promise)
+        _check_share("confidence", self.confidence)
+        for name in ("value", "coverage", "lower_bound"):
+            number = getattr(self, name)
+            if number is not None and not 0 <= number <= 1:
+                raise ValueError(f"{name} of a threshold must be in [0, 1], got {number}")
+        if not 0 <= self.n_right <= self.n_assigned <= self.n_held_out:
+            raise ValueError(
+                "counts of a threshold must be 0 <= n_right <= n_assigned <= n_held_out, "
+                f"got {self.n_right}, {self.n_assigned}, {self.n_held_out}"
+            )
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return (
+                f"promise {self.promise:g}: cannot be kept on {self.n_held_out} held-out questions; "
+                "everything goes to review"
+            )
+        held_out = (
+            f"{math.floor(100 * self.coverage + 0.5)} % of {self.n_held_out} held-out questions assigned, "
+            f"{self.n_right} of {self.n_assigned} right"
+        )
+        confident = f"with {100 * self.confidence:g} % confidence"
+        if self.promise is None:
+            bound = f"at least {_percent_down(self.lower_bound)} % right {confident}"
+            return f"no promise: threshold {_round_down(self.value)}; {held_out}; {bound}"
+        bound = f"at least {100 * self.promise:g} % right {confident}"
+        return f"promise {self.promise:g}: kept at threshold {_round_down(self.value)}; {held_out}; {bound}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the threshold as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Threshold:
+        """Return the threshold that `to_dict` wrote.
+
+        Parameters
+        ----------
+        values : mapping
+            One value for each attribute, nothing else.
+
+        Returns
+        -------
+        Threshold
+            Equal to the one written.
+
+        Raises
+        ------
+        ValueError
+            If an attribute is missing, unknown, no number, or outside its range.
+        """
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            raise ValueError(f"a threshold must have the values {sorted(known)}, got {sorted(map(str, values))}")
+        for name, value in values.items():
+            is_count, may_be_none = name.startswith("n_"), name in ("promise", "value")
+            if value is None and may_be_none:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int if is_count else (int, float)):
+                raise ValueError(f"{name} of a threshold must be {'an integer' if is_count else 'a number'}")
+        return cls(**values)
+
+
+def precision_lower_bound(n_right: int, n_assigned: int, confidence: float = 0.95) -> float:
+    """Return the exact one-sided lower bound of a share.
+
+    Parameters
+    ----------
+    n_right : int
+        Successes, in [0, `n_assigned`].
+    n_assigned : int
+        Trials; with 0 the bound is 0.
+    confidence : float, default=0.95
+        In (0, 1).
+
+    Returns
+    -------
+    float
+        In [0, 1]; the true share is at least this with probability `confidence` or more.
+
+    Raises
+    ------
+    ValueError
+        If the counts contradict each other or `confidence` is not in (0, 1).
+
+    References
+    ----------
+    Clopper, Pearson (1934), "The use of confidence or fiducial limits illustrated in the case of the binomial",
+    Biometrika 26(4), 404-413; as a quantile of the beta distribution, Brown, Cai, DasGupta (2001), "Interval
+    estimation for a binomial proportion", Statistical Science 16(2), section 4.2.1.
+
+    Examples
+    --------
+    >>> round(precision_lower_bound(59, 59), 4)  # the least count that proves 0.95: 0.95 ** 59 < 0.05
+    0.9505
+    """
+    _check_share("confidence", confidence)
+    if not 0 <= n_right <= n_assigned:
+        raise ValueError(f"counts must be 0 <= n_right <= n_assigned, got {n_right} and {n_assigned}")
+    return float(_lower_bounds(np.array([n_right]), np.array([n_assigned]), confidence)[0])
+
+
+def fit_threshold(
+    probability: npt.ArrayLike, correct: npt.ArrayLike, *, promise: float | None, confidence: float = 0.95
+) -> Threshold:
+    """Find the loosest threshold that provably keeps a promise.
+
+    Parameters
+    ----------
+    probability : array-like of shape (n_questions,)
+        Probability of the best label of each held-out question, in [0, 1].
+    correct : array-like of shape (n_questions,)
+        Whether that label is right; booleans or 0 and 1.
+    promise : float or None
+        Share of assigned labels that shall be right, in (0, 1). None measures `DEFAULT_THRESHOLD` and tests nothing.
+    confidence : float, default=0.95
+        Probability with which the promise shall hold, in (0, 1).
+
+    Returns
+    -------
+    Threshold
+        With ``value`` None when no candidate passes.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not one-dimensional and of one length, a probability is not in [0, 1], `correct` holds
+        anything but 0 and 1, or `promise` or `confidence` is not in (0, 1).
+
+    Notes
+    -----
+    Candidate *m* assigns the *m* surest questions and all that tie with the last of them. The counts *m* grow by 2 %
+    from the least count that could succeed, the smallest with ``promise ** m <= 1 - confidence``. For each, the
+    hypothesis "of the assigned, fewer than `promise` are right" is rejected when the Clopper-Pearson lower bound
+    reaches `promise`. The walk starts at the candidate with the highest chance to pass, were the probabilities
+    calibrated, goes on to looser ones, and ends before the first that is not rejected.
+
+    Why one level is enough for many tests: counts, start and order depend on `promise` and the probabilities, never
+    on `correct`. Given the probabilities they are fixed, so the procedure errs only if the first true hypothesis
+    in the walk is rejected, at most ``1 - confidence`` of the time [1]_ [2]_. Given the probabilities the outcomes
+    are independent with unequal chances, and among all such, equal chances give the largest tail [3]_: the binomial
+    test stays valid. What is bounded is the share right among questions with the held-out questions' probabilities;
+    that future questions differ by chance from these is covered by the same binomial tail, exactly for one
+    candidate and, for the walk, in the simulation of ``tests/test_decision.py``. Bad calibration costs coverage,
+    never the guarantee. Questions from other authors, dates or places than the held-out ones are outside it.
+
+    Cost: one sort, and O(log n) tests.
+
+    References
+    ----------
+    .. [1] Bauer (1991), "Multiple testing in clinical trials", Statistics in Medicine 10(6), 871-890 (tests in an
+       order fixed beforehand).
+    .. [2] Angelopoulos et al. (2025), see the head of this module, section 3 (fixed sequence testing).
+    .. [3] Hoeffding (1956), "On the distribution of the number of successes in independent trials", Annals of
+       Mathematical Statistics 27(3), 713-721, theorem 4; it needs at least one more right than expected, as has every
+       rejection of a promise of 0.5 or more at a confidence of 0.75 or more.
+
+    Examples
+    --------
+    >>> probability = np.linspace(1, 0.5, 200)
+    >>> print(fit_threshold(probability, probability > 0.6, promise=0.9))
+    promise 0.9: kept at threshold 0.58; 84 % of 200 held-out questions assigned, 160 of 168 right; at least 90 % \
+right with 95 % confidence
+    >>> print(fit_threshold(probability, probability > 0.6, promise=0.99))
+    promise 0.99: cannot be kept on 200 held-out questions; everything goes to review
+    """
+    if promise is not None:
+        _check_share("promise", promise)
+    _check_share("confidence", confidence)
+    p, right = _check_outcomes(probability, correct)
+    order = np.argsort(-p, kind="stable")
+    p, n_right = p[order], np.cumsum(right[order], dtype=np.int_)
+    if promise is None:
+        value: float | None = DEFAULT_THRESHOLD
+        n_assigned = int(np.count_nonzero(p >= DEFAULT_THRESHOLD))
+    else:
+        n_assigned = _walk(p, n_right, promise, confidence)
+        value = float(p[n_assigned - 1]) if n_assigned else None
+    n_right_assigned = int(n_right[n_assigned - 1]) if n_assigned else 0
+    return Threshold(
+        promise=promise,
+        confidence=confidence,
+        value=value,
+        n_held_out=len(p),
+        n_assigned=n_assigned,
+        n_right=n_right_assigned,
+        coverage=n_assigned / len(p) if len(p) else 0.0,
+        lower_bound=precision_lower_bound(n_right_assigned, n_assigned, confidence),
+    )
+
+
+def review_reasons(
+    probability: npt.ArrayLike,
+    *,
+    threshold: float | None,
+    empty: npt.ArrayLike,
+    out_of_scope: npt.ArrayLike,
+    conflict: npt.ArrayLike | None = None,
+) -> Codes:
+    """Decide for each question of one target whether its best label is assigned.
+
+    Parameters
+    ----------
+    probability : array-like of shape (n_questions, n_classes)
+        Calibrated probabilities.
+    threshold : float or None
+        ``Threshold.value``, in [0, 1]; None, for a promise that cannot be kept, sends everything to review.
+    empty : array-like of bool of shape (n_questions,)
+        Nothing is left of the text to decide on.
+    out_of_scope : array-like of bool of shape (n_questions,)
+        The text belongs to no class.
+    conflict : array-like of bool of shape (n_questions,), optional
+        Two sources contradict each other.
+
+    Returns
+    -------
+    ndarray of int8 of shape (n_questions,)
+        0 for assigned, else the place of the reason in `REASON_OF_CODE`. Of several reasons the first of ``empty``,
+        ``out_of_scope``, ``conflict``, ``ambiguous``, ``low_confidence`` is given.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not agree, a best probability is NaN, or `threshold` is not in [0, 1].
+
+    Notes
+    -----
+    A best label below the threshold is ``ambiguous`` when it has one rival to choose from: the two best labels
+    together reach the threshold (`DEFAULT_THRESHOLD` when it is None), and the second has at least a third of the
+    best one's probability. Else it is ``low_confidence``. Someone who reviews an ambiguous question has two labels
+    to choose from, so it is worth telling apart.
+
+    Cost: one pass over the matrix, and a partial sort of the rows below the threshold.
+
+    Examples
+    --------
+    >>> probability = [[0.9, 0.1, 0.0], [0.5, 0.4, 0.1], [0.6, 0.15, 0.25], [0.9, 0.1, 0.0]]
+    >>> codes = review_reasons(probability, threshold=0.88, empty=np.zeros(4, bool), out_of_scope=[0, 0, 0, 1])
+    >>> [REASON_OF_CODE[code] for code in codes]
+    [None, 'ambiguous', 'low_confidence', 'out_of_scope']
+    """
+    p = np.asarray(probability)
+    if p.ndim != 2 or p.shape[1] == 0:
+        raise ValueError(f"probability must have shape (n_questions, n_classes) with a class or more, got {p.shape}")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must be in [0, 1] or None, got {threshold}")
+    flags = {"conflict": conflict, "out_of_scope": out_of_scope, "empty": empty}
+    best = p.max(axis=1)
+    if np.isnan(best).any():
+        raise ValueError(f"probability must not be NaN, row {int(np.isnan(best).argmax())} is")
+    codes = np.zeros(len(p), np.int8)
+    below = np.arange(len(p)) if threshold is None else np.flatnonzero(best < threshold)
+    codes[below] = _CODES["low_confidence"]
+    if len(below) and p.shape[1] > 1:
+        second = np.partition(p[below], -2, axis=1)[:, -2]
+        enough = DEFAULT_THRESHOLD if threshold is None else threshold
+        rival = (best[below] + second >= enough) & (_SECOND_TO_BEST * second >= best[below])
+        codes[below[rival]] = _CODES["ambiguous"]
+    for reason, flag in flags.items():  # weakest first, the last one written stays
+        if flag is not None:
+            mask = np.asarray(flag, bool)
+            if mask.shape != codes.shape:
+                raise ValueError(f"{reason} must have shape ({len(p)},) like the rows of probability, got {mask.shape}")
+            codes[mask] = _CODES[reason]
+    return codes
+
+
+def route_of(
+    codes: Mapping[str, npt.ArrayLike],
+    labels: Mapping[str, npt.ArrayLike],
+    *,
+    deciding: Sequence[str] | None = None,
+    forward_target: str = "jurisdiction",
+    forward_label: Any = "other_agency",
+) -> npt.NDArray[np.object_]:
+    """Return where each question goes.
+
+    Parameters
+    ----------
+    codes : mapping of target to array-like of shape (n_questions,)
+        Results of `review_reasons`.
+    labels : mapping of target to array-like of shape (n_questions,)
+        Best labels; only `forward_target` is looked up, and it may be absent.
+    deciding : sequence of str, optional
+        Targets that must be assigned for a question to leave the desk; default all of `codes`.
+    forward_target : str, default="jurisdiction"
+        Target that says who is competent. A desk without it forwards nothing.
+    forward_label : object, default="other_agency"
+        Its label for questions that belong elsewhere.
+
+    Returns
+    -------
+    ndarray of str of shape (n_questions,)
+        ``"review"`` when a deciding target is in review, else ``"forward"`` when the question belongs elsewhere,
+        else ``"answer"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no deciding target, one is not in `codes`, or lengths differ.
+
+    Examples
+    --------
+    >>> codes = {"topic": [0, 0, 0], "jurisdiction": [0, 0, 1]}
+    >>> route_of(codes, {"jurisdiction": ["local", "other_agency", "other_agency"]}).tolist()
+    ['answer', 'forward', 'review']
+    """
+    names = list(codes) if deciding is None else list(deciding)
+    unknown = [name for name in names if name not in codes]
+    if not names or unknown:
+        raise ValueError(f"deciding must name one or more of {list(codes)}, got {names}")
+    columns = {name: np.asarray(codes[name]) for name in names}
+    n_questions = len(columns[names[0]])
+    # An object array of labels, so that labels of any kind compare one by one.
+    elsewhere = np.asarray(labels[forward_target], object) if forward_target in labels else None
+    lengths = {name: column.shape for name, column in columns.items()}
+    if elsewhere is not None:
+        lengths[f"labels of {forward_target}"] = elsewhere.shape
+    if set(lengths.values()) != {(n_questions,)}:
+        raise ValueError(f"codes and labels must have one value a question, got shapes {lengths}")
+    routes = np.full(n_questions, "answer", dtype=object)
+    if elsewhere is not None:
+        routes[elsewhere == forward_label] = "forward"
+    for column in columns.values():
+        routes[column != 0] = "review"
+    return routes
+
+
+def _walk(p: Floats, n_right: Integers, promise: float, confidence: float) -> int:
+    # Number of questions assigned at the loosest threshold that passes, 0 when none does; p is sorted, highest first.
+    counts = _candidate_counts(p, promise, confidence)
+    if not len(counts):
+        return 0
+    start = _most_promising(counts, np.cumsum(p)[counts - 1] / counts, promise, confidence)
+    passed = _lower_bounds(n_right[counts - 1], counts, confidence)[start:] >= promise
+    n_passed = len(passed) if passed.all() else int(passed.argmin())
+    return int(counts[start + n_passed - 1]) if n_passed else 0
+
+
+def _candidate_counts(p: Floats, promise: float, confidence: float) -> Integers:
+    # Counts to test, ascending, each with all that tie with its last question; p is sorted, highest first.
+    count = math.ceil(math.log1p(-confidence) / math.log(promise))
+    counts = [len(p)] if count <= len(p) else []
+    while count < len(p):
+        counts.append(count)
+        count = max(count + 1, round(count * _STEP))
+    with_ties = np.searchsorted(-p, -p[np.array(counts, int) - 1], side="right")
+    return np.unique(with_ties).astype(int)
+
+
+def _most_promising(counts: Integers, expected: Floats, promise: float, confidence: float) -> int:
+    # Place of the count that would pass most often if `expected` were the share right; the first of equals.
+    from scipy.stats import binom  # imported late: half a second that only training needs
+
+    needed = binom.isf(1 - confidence, counts, promise) + 1
+    return int(np.argmax(binom.sf(needed - 1, counts, expected)))
+
+
+def _lower_bounds(n_right: Integers, n: Integers, confidence: float) -> Floats:
+    # Clopper-Pearson lower bounds.
+    from scipy.special import betaincinv
+
+    positive = n_right > 0
+    successes = np.where(positive, n_right, 1)
+    failures = np.where(positive, n - n_right, 0)
+    bounds = betaincinv(successes, failures + 1, 1 - confidence)
+    return np.where(positive, bounds, 0.0)
+
+
+def _check_outcomes(probability: npt.ArrayLike, correct: npt.ArrayLike) -> tuple[Floats, Bools]:
+    # The two arrays of a held-out set, checked.
+    p, right = np.asarray(probability, np.float64), np.asarray(correct)
+    if p.ndim != 1 or p.shape != right.shape:
+        raise ValueError(f"probability and correct must have one shape (n_questions,), got {p.shape} and {right.shape}")
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError(f"probability must be in [0, 1], row {int(np.argmin((p >= 0) & (p <= 1)))} is not")
+    if right.dtype != bool and not np.isin(right, (0, 1)).all():
+        raise ValueError("correct must hold booleans, or 0 and 1")
+    return p, right.astype(bool)
+
+
+def _check_share(name: str, share: float) -> None:
+    # Refuse what is no share strictly between nothing and all.
+    if not 0 < share < 1:
+        raise ValueError(f"{name} must be in (0, 1), got {share}")
+
+
+def _round_down(value: float) -> str:
+    # Two decimals, never more than the value.
+    return f"{math.floor(100 * value + 1e-9) / 100:.2f}"
+
+
+def _percent_down(share: float) -> str:
+    # Per cent with one decimal, never more than the share.
+    return f"{math.floor(1000 * share + 1e-9) / 10:.1f}"
