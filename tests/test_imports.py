@@ -22,6 +22,7 @@ RANKS = {
     "register": 2,
     "archive": 2,
     "index": 2,
+    "scope": 2,
     "triager": 3,
     "training": 4,
     "evaluation": 4,

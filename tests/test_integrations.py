@@ -50,7 +50,7 @@ class FakeTriager:
         self.batches.append(len(texts))
         if "bad" in texts:
             raise ValueError("bad batch")
-        topic = Decision("topic", "a", 0.7, "assigned", None, (("a", 0.7), ("b", 0.3)), (("w", 0.5),))
+        topic = Decision("topic", "a", 0.7, "assigned", None, (("a", 0.7), ("b", 0.3)), lambda: (("w", 0.5),))
         near = Suggestion("1", "question", "answer", 0.5, None, None, ("w",))
         return [TriageResult({"topic": topic}, "answer", (near,), {"matter": "m"}) for _ in texts]
 
@@ -87,7 +87,8 @@ def test_result_survives_bytes():
     kept = DocBin(docs=[doc], store_user_data=True).to_bytes()
     (again,) = DocBin().from_bytes(kept).get_docs(nlp.vocab)
     assert again._.triage == doc._.triage
-    assert doc._.triage.suggestions[0].matched == ("w",)
+    assert again._.triage.decisions["topic"].words == (("w", 0.5),)
+    assert again._.triage.suggestions[0].matched == ("w",)
 
 
 def test_document_without_the_component_has_no_result():

@@ -202,7 +202,7 @@ def evaluate(
 def similar(
     model: ModelArgument,
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Questions.", show_default=False)],
-    k: KOption = 5,
+    k: Annotated[int, typer.Option("-k", min=1, help="Largest number of suggestions a question.")] = 5,
     format: FormatOption = Lines.JSONL,
 ) -> None:
     """Find the questions nearest to each TEXT among those that MODEL knows."""

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import srsly  # type: ignore[import-untyped]
 from spacy.language import Language
 from spacy.tokens import Doc
 
@@ -20,7 +21,7 @@ from triage.records import Decision, Suggestion, TriageResult
 if TYPE_CHECKING:
     from triage.triager import Triager
 
-_KEY = "triage"
+_TAG = "__triage_result__"  # of a result among the values that spaCy writes
 _ErrorHandler: TypeAlias = "Callable[[str, Any, list[Doc], Exception], Any]"
 
 
@@ -170,28 +171,32 @@ class TriageComponent:
 
 
 def _register() -> None:
-    # Declare ``doc._.triage``. What it holds is kept as plain values, which spaCy can write and send to processes.
+    # Declare ``doc._.triage``, and teach spaCy to write it and to send it to other processes.
     if not Doc.has_extension("triage"):
-        Doc.set_extension("triage", getter=_get_result, setter=_set_result)
+        Doc.set_extension("triage", default=None)
+    srsly.msgpack_encoders("triage", func=_encode)
+    srsly.msgpack_decoders("triage", func=_decode)
 
 
-def _set_result(doc: Doc, result: TriageResult | None) -> None:
-    doc.user_data[_KEY] = None if result is None else result.to_dict()
+def _encode(value: Any, chain: Callable[[Any], Any] | None = None) -> Any:
+    if isinstance(value, TriageResult):
+        return {_TAG: value.to_dict()}
+    return value if chain is None else chain(value)
 
 
-def _get_result(doc: Doc) -> TriageResult | None:
-    stored = doc.user_data.get(_KEY)
-    return None if stored is None else _result(stored)
+def _decode(value: Any, chain: Callable[[Any], Any] | None = None) -> Any:
+    if isinstance(value, dict) and _TAG in value:
+        return _result(value[_TAG])
+    return value if chain is None else chain(value)
 
 
 def _result(stored: Mapping[str, Any]) -> TriageResult:
     # Build a result from TriageResult.to_dict.
+    suggestions = [Suggestion(**{**entry, "matched": tuple(entry["matched"])}) for entry in stored["suggestions"]]
     return TriageResult(
         decisions={target: _decision(decision) for target, decision in stored["decisions"].items()},
         route=stored["route"],
-        suggestions=tuple(
-            Suggestion(**{**entry, "matched": tuple(entry["matched"])}) for entry in stored["suggestions"]
-        ),
+        suggestions=tuple(suggestions),
         evidence=stored["evidence"],
     )
 
@@ -199,7 +204,8 @@ def _result(stored: Mapping[str, Any]) -> TriageResult:
 def _decision(stored: Mapping[str, Any]) -> Decision:
     ranking = tuple((entry["label"], entry["probability"]) for entry in stored["ranking"])
     words = tuple((entry["word"], entry["contribution"]) for entry in stored["words"])
-    return Decision(**{**stored, "ranking": ranking, "words": words})
+    facts = {name: stored[name] for name in ("target", "label", "probability", "status", "reason")}
+    return Decision(**facts, ranking=ranking, explain=lambda: words)
 
 
 def _raise(name: str, component: Any, docs: list[Doc], error: Exception) -> None:
