@@ -18,7 +18,8 @@ help:
 demo: $(VENV)/.installed
 	@echo
 	@echo "Two desks of ministries, and questions that nobody trained on. Each gets a topic, who decides,"
-	@echo "how sure that is (p), and the nearest known question; where it is not sure, a person looks."
+	@echo "how sure that is, and the nearest known question. (?) marks what is not sure enough; where topic or"
+	@echo "jurisdiction are not, a person must look."
 	@for desk in $(DESKS); do \
 		echo; echo "Desk $$desk"; \
 		$(BIN)/triage predict models/$$desk datasets/$$desk/demo.txt --format table || exit; \

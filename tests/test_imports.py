@@ -16,6 +16,7 @@ RANKS = {
     "text": 1,
     "dataset": 1,
     "bundle": 1,  # moves arrays and JSON; knows no part
+    "metrics": 1,  # of arrays
     "features": 2,
     "classifier": 2,
     "decision": 2,

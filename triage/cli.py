@@ -42,8 +42,8 @@ _WAIT_S = 0.05  # how long a chunk waits for a slow writer before it is answered
 _QUIET_S = 1.0  # work that is done by then shows no progress
 _MAX_FAULTS = 50
 _WIDTH = 100  # of a table that goes to a file or a pipe
-_QUESTION_CHARS = 150
-_NEAREST_CHARS = 90
+_QUESTION_CHARS = 140
+_NEAREST_CHARS = 80
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 app = typer.Typer(
@@ -392,7 +392,7 @@ _ROUTES = {
     "reuse": ("reuse an answer", "green"),
     "answer": ("answer", "green"),
     "forward": ("forward", "cyan"),
-    "review": ("a person looks", "yellow"),
+    "review": ("a person must look", "yellow"),
 }
 _PLACES = ("level", "agency")
 
@@ -401,16 +401,14 @@ def _result_table(triager: Triager, chunk: _Chunk, results: Sequence[TriageResul
     from rich.table import Table
 
     name = _namer(triager, language)
-    table = Table(show_lines=True, expand=True, title_justify="left", header_style="bold")
-    table.add_column(chunk.key, justify="right", no_wrap=True, max_width=12)
+    table = Table(show_lines=True, expand=True, header_style="bold")
+    table.add_column("" if chunk.key == "line" else chunk.key, justify="right", no_wrap=True, max_width=12)
     table.add_column("question, and the nearest known one", ratio=9, overflow="fold")
-    table.add_column("topic, and who decides" if "topic" in triager.targets else "label", ratio=6, overflow="fold")
-    table.add_column("p", justify="right", no_wrap=True, width=4)
-    table.add_column("what to do, and why", ratio=4, overflow="fold")
+    table.add_column("topic, and who decides" if "topic" in triager.targets else "label", ratio=7, overflow="fold")
+    table.add_column("what to do", ratio=4, overflow="fold")
     for key, text, result in zip(chunk.ids, chunk.texts, results, strict=True):
-        labels, probabilities = _label_cells(result, name)
         question = _question_cell(text, result.suggestions)
-        table.add_row(_safe(str(key)), question, labels, probabilities, _route_cell(result))
+        table.add_row(_safe(str(key)), question, _label_cell(result, name), _route_cell(result))
     return table
 
 
@@ -422,24 +420,24 @@ def _question_cell(text: str, suggestions: Sequence[Suggestion]) -> Text:
         nearest = suggestions[0]
         sure = "" if nearest.p_reuse is None else f", reuse {_percent(nearest.p_reuse)}"
         stale = "" if nearest.stale is None else ", out of date"
-        cell.append(f"\n↳ {_safe(nearest.id)} ({_percent(nearest.similarity)} alike{sure}{stale}): ", "dim")
+        cell.append(f"\n↳ {_safe(nearest.id)}, {_share(nearest.similarity)} alike{sure}{stale}: ", "dim")
         cell.append(_cut(nearest.question, _NEAREST_CHARS), "dim italic")
     return cell
 
 
-def _label_cells(result: TriageResult, name: Callable[[str, Any], str]) -> tuple[Text, Text]:
-    # Return the labels a person acts on and, line by line, their probabilities.
+def _label_cell(result: TriageResult, name: Callable[[str, Any], str]) -> Table:
+    # Show probability and label, line by line; a mark says what a person must check, with or without colour.
+    from rich.table import Table
     from rich.text import Text
 
-    labels, probabilities = Text(), Text()
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
     for target, decision in _told(result):
-        # Each label takes one line, so that its probability stands beside it.
-        style = "" if decision.status == "assigned" else "yellow"
-        labels.append(("\n" if labels else "") + name(target, decision.label), style)
-        probabilities.append(("\n" if probabilities else "") + _percent(decision.probability), style)
-    labels.no_wrap = probabilities.no_wrap = True
-    labels.overflow = "ellipsis"
-    return labels, probabilities
+        assigned = decision.status == "assigned"
+        label = Text(name(target, decision.label) + ("" if assigned else " (?)"), "" if assigned else "yellow")
+        grid.add_row(_percent(decision.probability), label)
+    return grid
 
 
 def _told(result: TriageResult) -> Iterator[tuple[str, Decision]]:
@@ -485,7 +483,7 @@ def _suggestion_table(text: str, suggestions: Sequence[Suggestion]) -> Table:
         question = Text(_cut(suggestion.question, _QUESTION_CHARS))
         if suggestion.stale:
             question.append(f"\nout of date: {_safe(suggestion.stale)}", "yellow")
-        table.add_row(_safe(suggestion.id), _percent(suggestion.similarity), sure, question)
+        table.add_row(_safe(suggestion.id), _share(suggestion.similarity), sure, question)
     return table
 
 
@@ -523,7 +521,13 @@ def _show(table: Table) -> None:
 
 
 def _percent(probability: float) -> str:
-    return f"{100 * float(probability):.0f}%"
+    if probability >= 0.995:  # nothing here is certain
+        return ">99%"
+    return _share(probability)
+
+
+def _share(value: float) -> str:
+    return f"{100 * float(value):.0f}%"
 
 
 def _safe(text: str) -> str:
