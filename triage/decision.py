@@ -279,6 +279,7 @@ right with 95 % confidence
 def review_reasons(
     probability: npt.ArrayLike,
     *,
+    best: npt.ArrayLike | None = None,
     threshold: float | None,
     empty: npt.ArrayLike,
     out_of_scope: npt.ArrayLike,
@@ -290,6 +291,8 @@ def review_reasons(
     ----------
     probability : array-like of shape (n_questions, n_classes)
         Calibrated probabilities.
+    best : array-like of shape (n_questions,), optional
+        Probability of the label that would be assigned; the row's largest by default.
     threshold : float or None
         ``Threshold.value``, in [0, 1]; None, for a promise that cannot be kept, sends everything to review.
     empty : array-like of bool of shape (n_questions,)
@@ -332,16 +335,17 @@ def review_reasons(
     if threshold is not None and not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be in [0, 1] or None, got {threshold}")
     flags = {"conflict": conflict, "out_of_scope": out_of_scope, "empty": empty}
-    best = p.max(axis=1)
-    if np.isnan(best).any():
-        raise ValueError(f"probability must not be NaN, row {int(np.isnan(best).argmax())} is")
+    top = p.max(axis=1)
+    if np.isnan(top).any():
+        raise ValueError(f"probability must not be NaN, row {int(np.isnan(top).argmax())} is")
+    chosen = top if best is None else np.asarray(best)
     codes = np.zeros(len(p), np.int8)
-    below = np.arange(len(p)) if threshold is None else np.flatnonzero(best < threshold)
+    below = np.arange(len(p)) if threshold is None else np.flatnonzero(chosen < threshold)
     codes[below] = _CODES["low_confidence"]
     if len(below) and p.shape[1] > 1:
-        second = np.partition(p[below], -2, axis=1)[:, -2]
+        second = np.where(chosen[below] < top[below], top[below], np.partition(p[below], -2, axis=1)[:, -2])
         enough = DEFAULT_THRESHOLD if threshold is None else threshold
-        rival = (best[below] + second >= enough) & (_SECOND_TO_BEST * second >= best[below])
+        rival = (chosen[below] + second >= enough) & (_SECOND_TO_BEST * second >= chosen[below])
         codes[below[rival]] = _CODES["ambiguous"]
     for reason, flag in flags.items():  # weakest first, the last one written stays
         if flag is not None:

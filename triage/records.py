@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+Words = tuple[tuple[str, float], ...]
 
 #: Why a decision is left to a person.
 REASONS = ("low_confidence", "ambiguous", "out_of_scope", "empty", "conflict")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """What was decided for one target of one question.
 
@@ -19,7 +22,7 @@ class Decision:
     target : str
         Name of the target, such as ``"topic"``.
     label : Any
-        Best label, also when a person must look; None only for an empty question.
+        Best label, also when a person must look.
     probability : float
         Calibrated probability in [0, 1] that `label` is right.
     status : str
@@ -28,9 +31,8 @@ class Decision:
         None when assigned, else one of `REASONS`.
     ranking : tuple of (label, probability)
         All labels, best first; kept whatever the status is.
-    words : tuple of (word, contribution)
-        The asker's own words in their order, with what each adds to the label's score over the mean of
-        all labels. Together with the constant part they are the score exactly; they are no estimate.
+    explain : callable
+        Gives `words`; called once, when they are first read.
     """
 
     target: str
@@ -39,7 +41,19 @@ class Decision:
     status: str
     reason: str | None
     ranking: tuple[tuple[Any, float], ...]
-    words: tuple[tuple[str, float], ...] = ()
+    explain: Callable[[], Words] = field(default=tuple, repr=False, compare=False)
+
+    @cached_property
+    def words(self) -> Words:
+        """The asker's own words in their order, with what each adds to the score of the label over its rivals.
+
+        Together with a constant these contributions are the difference of linear scores exactly.
+        """
+        return self.explain()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Take the words along, not the model that explains them."""
+        return {**vars(self), "words": self.words, "explain": tuple}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as plain JSON values."""

@@ -1,0 +1,522 @@
+"""Texts to a sparse matrix: hashed n-grams of a whole batch at once.
+
+Three blocks of features, of equal length in a row: characters within words, words and word
+bigrams, and unordered pairs of words near each other. Every n-gram is hashed by array operations over
+the code points of the batch; no Python loop runs over texts, words or n-grams. Diacritics are folded
+first; an n-gram that had diacritics counts once more as written, so that text without marks meets the
+folded half of text with marks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from triage.text import Normalizer, Words, fold_codes, word_hashes
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+BLOCKS = ("characters", "words", "pairs")
+_CHUNK_TEXTS = 1024  # texts hashed at once: the arrays of one chunk stay in the processor's cache
+_STEP = np.uint32(0x9E3779B1)
+_SEED = np.uint32(0x85EBCA77)
+
+
+def check_texts(texts: Iterable[str]) -> list[str]:
+    """Return texts as a list after checking that each is a string.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        A list, tuple, array, pandas Series or generator.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    TypeError
+        If `texts` is itself a string, or holds anything but strings; positions are named, contents are not.
+
+    Examples
+    --------
+    >>> check_texts("a question")
+    Traceback (most recent call last):
+        ...
+    TypeError: texts must be a sequence of strings, got one string; put it in a list
+    """
+    if isinstance(texts, (str, bytes)):
+        raise TypeError("texts must be a sequence of strings, got one string; put it in a list")
+    found = list(texts)
+    wrong = [place for place, text in enumerate(found) if not isinstance(text, str)]
+    if wrong:
+        kinds = sorted({type(found[place]).__name__ for place in wrong})
+        places = ", ".join(map(str, wrong[:5])) + (", …" if len(wrong) > 5 else "")
+        raise TypeError(
+            f"every text must be a string, got {len(wrong)} of {len(found)} that are {' or '.join(kinds)} "
+            f"(position {places}); drop these rows or fill them with ''"
+        )
+    return found
+
+
+def _buckets(hashes: npt.NDArray[np.uint32], seed: int, n_bits: int) -> npt.NDArray[np.uint32]:
+    """Spread 32-bit hashes over ``2**n_bits`` buckets (finaliser of Wellons, "Hash Prospector", lowbias32)."""
+    hashes = hashes * _SEED + np.uint32(seed)
+    hashes ^= hashes >> np.uint32(16)
+    hashes *= np.uint32(0x7FEB352D)
+    hashes ^= hashes >> np.uint32(15)
+    hashes *= np.uint32(0x846CA68B)
+    return hashes >> np.uint32(32 - n_bits)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counted n-grams of a chunk of texts.
+
+    Attributes
+    ----------
+    row, column : intp arrays of shape (n_counts,)
+        Sorted by row, then column.
+    count : float32 array of shape (n_counts,)
+    unknown : float64 array of shape (n_rows, n_blocks)
+        Occurrences of n-grams that have no column.
+    """
+
+    row: Indices
+    column: Indices
+    count: Floats
+    unknown: npt.NDArray[np.float64]
+
+
+class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Texts to a CSR matrix of tf-idf weighted, hashed n-grams.
+
+    Parameters
+    ----------
+    language : str or None, default=None
+        Language whose data normalises the text; None for none. See `triage.text.Normalizer`.
+    abbreviations : mapping of str to str, or None, default=None
+        Words to spell out.
+    char_ngrams : tuple (shortest, longest), default=(2, 5)
+        Lengths of the character n-grams within words; a word counts with one space on either side.
+    word_ngrams : int, default=2
+        Longest run of words.
+    pair_window : int, default=3
+        Unordered pairs of words at most this far apart; 0 for none.
+    min_df : int, default=2
+        Character n-grams, pairs and runs of words of fewer training texts are dropped; single words are kept.
+    n_bits : int, default=16
+        Each block is hashed into ``2**n_bits`` buckets, 8 to 24.
+
+    Attributes
+    ----------
+    buckets_ : int32 array of shape (n_features_,)
+        Bucket of each feature, ascending; block ``b`` holds ``b * 2**n_bits`` and up.
+    idf_ : float32 array of shape (n_features_,)
+        Inverse document frequency, ``log((1 + n) / (1 + df)) + 1`` (scikit-learn's smoothed form).
+    unknown_idf_ : float
+        The same for an n-gram of no training text.
+    n_features_ : int
+        Number of columns.
+
+    Notes
+    -----
+    The length of a block counts all n-grams of the text, also those without a column. So a text in
+    unknown words has a short row, its scores stay small, and it is recognised as out of scope.
+
+    Examples
+    --------
+    >>> vectorizer = QuestionVectorizer(min_df=1).fit(["where is my card", "top up my card"])
+    >>> X = vectorizer.transform(["my card"])
+    >>> X.shape == (1, vectorizer.n_features_)
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        language: str | None = None,
+        abbreviations: Mapping[str, str] | None = None,
+        char_ngrams: tuple[int, int] = (2, 5),
+        word_ngrams: int = 2,
+        pair_window: int = 3,
+        min_df: int = 2,
+        n_bits: int = 16,
+    ) -> None:
+        self.language = language
+        self.abbreviations = abbreviations
+        self.char_ngrams = char_ngrams
+        self.word_ngrams = word_ngrams
+        self.pair_window = pair_window
+        self.min_df = min_df
+        self.n_bits = n_bits
+
+    # --- learning -------------------------------------------------------------------------------
+
+    def fit(self, texts: Iterable[str], y: Any = None) -> Self:
+        """Learn which features to keep and their weights.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+        y : ignored
+
+        Returns
+        -------
+        QuestionVectorizer
+            Itself.
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If an option is out of range, or no text holds a word.
+        """
+        self.fit_transform(texts)
+        return self
+
+    def fit_transform(self, texts: Iterable[str], y: Any = None) -> sp.csr_matrix:
+        """Learn from texts and return their matrix, reading them once.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+        y : ignored
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of shape (n_texts, n_features_), float32
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If an option is out of range, or no text holds a word.
+        """
+        found = check_texts(texts)
+        self._check_options()
+        self._normalizer = Normalizer(self.language, self.abbreviations)
+        size = len(BLOCKS) << self.n_bits
+        parts = [self._counts(words, None, size) for words in self._chunks(found)]
+        frequency = np.zeros(size, np.int64)
+        for part in parts:
+            frequency += np.bincount(part.column, minlength=size)
+        kept = np.flatnonzero(frequency >= self._least_frequency(size, len(found)))
+        if not len(kept):
+            raise ValueError(
+                f"at least one of the {len(found)} texts must hold a word that is kept, got none; "
+                f"check the column of texts, or lower min_df={self.min_df}"
+            )
+        self.buckets_ = kept.astype(np.int32)
+        self.idf_ = (np.log((1 + len(found)) / (1 + frequency[kept])) + 1).astype(np.float32)
+        self.unknown_idf_ = float(np.log(1 + len(found)) + 1)
+        self._prepare()
+        return self._matrix([self._known(part) for part in parts], len(found))
+
+    def _check_options(self) -> None:
+        shortest, longest = self.char_ngrams
+        for name, value, low, high in (
+            ("char_ngrams[0]", shortest, 1, longest),
+            ("char_ngrams[1]", longest, shortest, 12),
+            ("word_ngrams", self.word_ngrams, 1, 5),
+            ("pair_window", self.pair_window, 0, 20),
+            ("min_df", self.min_df, 1, 1_000_000),
+            ("n_bits", self.n_bits, 8, 24),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
+
+    def _least_frequency(self, size: int, n_texts: int) -> npt.NDArray[np.int64]:
+        """Return the document frequency that each bucket must reach."""
+        least = np.full(size, min(self.min_df, n_texts), np.int64)
+        words = slice(1 << self.n_bits, 2 << self.n_bits)
+        least[words] = 1
+        return least
+
+    def _prepare(self) -> None:
+        """Derive the look-up tables from what was learnt."""
+        self.n_features_ = len(self.buckets_)
+        self._column_of = np.full(len(BLOCKS) << self.n_bits, -1, np.int32)
+        self._column_of[self.buckets_] = np.arange(self.n_features_, dtype=np.int32)
+        self._block_of = (self.buckets_ >> self.n_bits).astype(np.int64)
+        self._unknown_square = self.unknown_idf_**2
+
+    # --- the hot path ---------------------------------------------------------------------------
+
+    def transform(self, texts: Iterable[str]) -> sp.csr_matrix:
+        """Return the matrix of texts.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of shape (n_texts, n_features_), float32
+            A row has length 1 when all its n-grams are known, else less; it does not depend on the other
+            texts.
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self, "idf_")
+        found = check_texts(texts)
+        return self.transform_words(self._chunks(found), len(found))
+
+    def words(self, texts: Sequence[str]) -> Words:
+        """Return the normalised words that the features are made of.
+
+        Parameters
+        ----------
+        texts : sequence of str
+
+        Returns
+        -------
+        Words
+        """
+        return self._normalizer.words(texts)
+
+    def transform_words(self, chunks: Iterable[Words], n_texts: int) -> sp.csr_matrix:
+        """Return the matrix of texts already split into words.
+
+        Parameters
+        ----------
+        chunks : iterable of Words
+            Batches, in order.
+        n_texts : int
+            Texts in all batches together.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix of shape (n_texts, n_features_), float32
+        """
+        return self._matrix([self._counts(words, self._column_of, self.n_features_) for words in chunks], n_texts)
+
+    def _chunks(self, texts: Sequence[str]) -> Iterator[Words]:
+        for start in range(0, len(texts), _CHUNK_TEXTS):
+            yield self._normalizer.words(texts[start : start + _CHUNK_TEXTS])
+
+    def _ngrams(self, words: Words) -> list[tuple[npt.NDArray[np.uint32], Indices, int]]:
+        """Return groups of n-gram occurrences: bucket, first word, and how many words on the last one stands."""
+        if not len(words.starts):
+            return []
+        n_codes, n_words, n_bits = len(words.codes), len(words.starts), self.n_bits
+        folded = fold_codes(words.codes)
+        changed = folded != words.codes
+        # Second channel, as written: behind the folded one in the same arrays, so that each step runs once.
+        twice = bool(changed.any())
+        codes = np.concatenate((folded, words.codes)) if twice else folded
+        span = words.ends - words.starts + 1
+        room = np.ones(n_codes, np.intp)  # longest n-gram that starts here and stays in its word
+        room[:-1] = np.repeat(words.ends + 1, span) - np.arange(n_codes - 1)
+        word_of = np.repeat(np.arange(n_words), span)
+        if twice:
+            room, word_of = np.concatenate((room, room)), np.concatenate((word_of, [0], word_of))
+            # The written channel counts only n-grams with a mark: nearest mark must lie within the n-gram.
+            place = np.where(np.concatenate((np.zeros(n_codes, bool), changed)), np.arange(2 * n_codes), 4 * n_codes)
+            mark = np.minimum.accumulate(place[::-1])[::-1] - np.arange(2 * n_codes)
+            mark[:n_codes] = 0
+        groups = []
+        hashes = codes
+        for length in range(2, self.char_ngrams[1] + 1):
+            hashes = hashes[:-1] * _STEP + codes[length - 1 :]
+            if length >= self.char_ngrams[0]:
+                inside = room[: len(hashes)] >= length
+                if twice:
+                    inside &= mark[: len(hashes)] < length
+                start = np.flatnonzero(inside)
+                groups.append((_buckets(hashes[start], length, n_bits), word_of[start], 0))
+        groups += self._word_ngrams(words, word_hashes(folded, words), None)
+        if twice:
+            marked = np.logical_or.reduceat(changed[1:], words.starts - 1)
+            groups += self._word_ngrams(words, word_hashes(words.codes, words), marked)
+        return groups
+
+    def _word_ngrams(
+        self, words: Words, hashes: npt.NDArray[np.uint64], marked: npt.NDArray[np.bool_] | None
+    ) -> list[tuple[npt.NDArray[np.uint32], Indices, int]]:
+        """Return the occurrences of words, runs of words and pairs; with `marked`, only those with a marked word."""
+        rows, n_bits = words.rows, self.n_bits
+        narrow = (hashes ^ hashes >> np.uint64(32)).astype(np.uint32)
+        groups = []
+        run, any_marked = narrow, marked
+        for length in range(1, self.word_ngrams + 1):
+            gap = length - 1
+            if gap:
+                run = run[:-1] * _STEP + narrow[gap:]
+            same_row = rows[gap:] == rows[: len(rows) - gap]
+            if marked is not None and any_marked is not None:
+                any_marked = any_marked[:-1] | marked[gap:] if gap else marked
+                same_row &= any_marked
+            first = np.flatnonzero(same_row)
+            groups.append((_buckets(run[first], length, n_bits) + np.uint32(1 << n_bits), first, gap))
+        for gap in range(1, min(self.pair_window, len(rows) - 1) + 1):
+            left, right = narrow[:-gap], narrow[gap:]
+            near = rows[gap:] == rows[:-gap]
+            if marked is not None:
+                near &= marked[:-gap] | marked[gap:]
+            first = np.flatnonzero(near)
+            pair = (left[first] ^ right[first]) * _STEP + left[first] + right[first]  # the same in either order
+            groups.append((_buckets(pair, 0, n_bits) + np.uint32(2 << n_bits), first, gap))
+        return groups
+
+    def _unknown(self, row: Indices, bucket: npt.NDArray[Any], count: Any, n_rows: int) -> npt.NDArray[np.float64]:
+        """Count unknown n-grams, (n_rows, n_blocks)."""
+        place = row * len(BLOCKS) + (bucket >> self.n_bits)
+        return np.bincount(place, count, n_rows * len(BLOCKS)).reshape(n_rows, len(BLOCKS))
+
+    def _known(self, part: Counts) -> Counts:
+        """Turn buckets into columns and set unknown n-grams apart."""
+        mapped = self._column_of[part.column]
+        known = mapped >= 0
+        unknown = self._unknown(part.row[~known], part.column[~known], part.count[~known], len(part.unknown))
+        return Counts(part.row[known], mapped[known], part.count[known], unknown)
+
+    def _counts(self, words: Words, column_of: npt.NDArray[np.int32] | None, n_columns: int) -> Counts:
+        """Count every n-gram, sorted by row and column; None for `column_of` keeps all buckets as columns."""
+        groups = self._ngrams(words)
+        unknown = np.zeros((words.n_rows, len(BLOCKS)))
+        if not groups:
+            return Counts(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32), unknown)
+        column = np.concatenate([group[0] for group in groups])
+        row = words.rows[np.concatenate([group[1] for group in groups])]
+        if column_of is not None:
+            mapped = column_of[column]
+            is_known = mapped >= 0
+            known, missing = np.flatnonzero(is_known), np.flatnonzero(~is_known)
+            unknown = self._unknown(row[missing], column[missing], None, words.n_rows)
+            column, row = mapped[known], row[known]
+        small = words.n_rows * n_columns < 1 << 32  # half the bytes to sort
+        key = row.astype(np.uint32 if small else np.uint64) * n_columns + column
+        key.sort()
+        first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else np.zeros(0, np.intp)
+        count = np.diff(first, append=len(key)).astype(np.float32)
+        row, column = np.divmod(key[first], n_columns)
+        return Counts(row.astype(np.intp), column.astype(np.intp), count, unknown)
+
+    def _matrix(self, parts: Sequence[Counts], n_texts: int) -> sp.csr_matrix:
+        """Return the weighted matrix of counted n-grams, one part a chunk of texts."""
+        values, columns, per_row = [], [], []
+        for part in parts:
+            n_rows = len(part.unknown)
+            value = (np.log(part.count) + 1) * self.idf_[part.column]
+            segment = part.row * len(BLOCKS) + self._block_of[part.column]
+            squares = np.bincount(segment, value * value, n_rows * len(BLOCKS)).reshape(n_rows, len(BLOCKS))
+            squares += part.unknown * self._unknown_square
+            n_blocks = (squares > 0).sum(1, keepdims=True)
+            scale = 1 / np.sqrt(np.where(squares > 0, squares, 1) * np.maximum(n_blocks, 1))
+            values.append((value * scale.ravel()[segment]).astype(np.float32))
+            columns.append(part.column.astype(np.int32))
+            per_row.append(np.bincount(part.row, minlength=n_rows))
+        indptr = np.concatenate(([0], *per_row)).cumsum()
+        empty: list[Any] = [np.zeros(0, np.float32)]
+        return sp.csr_matrix(
+            (np.concatenate(values or empty), np.concatenate(columns or empty).astype(np.int32), indptr),
+            shape=(n_texts, self.n_features_),
+        )
+
+    def known_shares(self, X: sp.csr_matrix) -> npt.NDArray[np.float64]:
+        """Return how much of each text the vectorizer knows.
+
+        Parameters
+        ----------
+        X : scipy.sparse.csr_matrix of shape (n_texts, n_features_)
+            What `transform` gave.
+
+        Returns
+        -------
+        float64 array of shape (n_texts, 3)
+            Share in [0, 1] of the tf-idf weight of characters, words and pairs that has a column.
+        """
+        row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+        place = row * len(BLOCKS) + self._block_of[X.indices]
+        squares = np.bincount(place, X.data * X.data, X.shape[0] * len(BLOCKS)).reshape(-1, len(BLOCKS))
+        shares: npt.NDArray[np.float64] = np.minimum(squares * len(BLOCKS), 1)
+        return shares
+
+    def held_out_shares(self, X: sp.csr_matrix, groups: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return how much of each training text would be known to features learnt without its group.
+
+        Parameters
+        ----------
+        X : scipy.sparse.csr_matrix of shape (n_texts, n_features_)
+            What `fit_transform` gave.
+        groups : intp array of shape (n_texts,)
+            Codes from 0 on.
+
+        Returns
+        -------
+        float64 array of shape (n_texts, 3)
+            As in `known_shares`.
+        """
+        present = sp.csr_matrix((np.ones(X.nnz, np.float32), X.indices, X.indptr), shape=X.shape)
+        member = sp.csr_matrix((np.ones(len(groups), np.float32), (groups, np.arange(len(groups)))))
+        in_group = present.multiply(
+            (member @ present)[groups]
+        ).tocsr()  # same cells as X: texts of the group with the n-gram
+        in_group.sort_indices()
+        elsewhere = np.bincount(X.indices, minlength=X.shape[1])[X.indices] - in_group.data
+        least = np.where(self._block_of == BLOCKS.index("words"), 1, self.min_df)[X.indices]
+        known = sp.csr_matrix((np.where(elsewhere >= least, X.data, 0), X.indices, X.indptr), shape=X.shape)
+        return self.known_shares(known)
+
+    # --- explaining -----------------------------------------------------------------------------
+
+    def occurrences(self, words: Words) -> tuple[Indices, Indices, Indices]:
+        """Return which words each known n-gram of a batch stands on.
+
+        Parameters
+        ----------
+        words : Words
+
+        Returns
+        -------
+        column, first, last : intp arrays of shape (n_occurrences,)
+            Column of the matrix, and first and last word of the n-gram (in the order of `words`).
+        """
+        groups = self._ngrams(words)
+        if not groups:
+            none = np.zeros(0, np.intp)
+            return none, none, none
+        column = self._column_of[np.concatenate([group[0] for group in groups])].astype(np.intp)
+        first = np.concatenate([group[1] for group in groups])
+        last = np.concatenate([group[1] + group[2] for group in groups])
+        known = column >= 0
+        return column[known], first[known], last[known]
+
+    # --- storing --------------------------------------------------------------------------------
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return options as JSON values, and what was learnt as arrays."""
+        check_is_fitted(self, "idf_")
+        options = self.get_params()
+        options["char_ngrams"] = list(self.char_ngrams)
+        options["abbreviations"] = dict(self.abbreviations or {})
+        return {**options, "unknown_idf": self.unknown_idf_}, {"buckets": self.buckets_, "idf": self.idf_}
+
+    @classmethod
+    def from_state(cls, options: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Return a fitted vectorizer from what `to_state` gave."""
+        own = {name: value for name, value in options.items() if name != "unknown_idf"}
+        vectorizer = cls(**{**own, "char_ngrams": tuple(options["char_ngrams"])})
+        vectorizer._check_options()
+        vectorizer.buckets_, vectorizer.idf_ = arrays["buckets"], arrays["idf"]
+        vectorizer.unknown_idf_ = options["unknown_idf"]
+        vectorizer._normalizer = Normalizer(vectorizer.language, vectorizer.abbreviations)
+        vectorizer._prepare()
+        return vectorizer

@@ -1,0 +1,75 @@
+"""Nearest questions by the features that the classifier reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+
+@dataclass(frozen=True)
+class QuestionIndex:
+    """Questions to be found again, exact cosine over sparse rows.
+
+    Attributes
+    ----------
+    rows : scipy.sparse.csr_matrix of shape (n_questions, n_features)
+        One row of length 1 a question.
+    records : sequence of mapping
+        ``id``, ``question`` and ``answer`` (or None) of each.
+    """
+
+    rows: sp.csr_matrix
+    records: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def from_matrix(cls, X: sp.csr_matrix, records: Sequence[Mapping[str, Any]]) -> Self:
+        """Return an index of questions whose features are the rows of `X`, of any length."""
+        return cls(unit_rows(X), records)
+
+    def query(self, X: sp.csr_matrix, *, k: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """Return the most similar questions.
+
+        Parameters
+        ----------
+        X : scipy.sparse.csr_matrix of shape (n_queries, n_features)
+        k : int
+            At most so many for each query, at least 1.
+
+        Returns
+        -------
+        place : intp array of shape (n_queries, min(k, n_questions))
+            Position in `records`, most similar first; among equals the earlier.
+        similarity : float32 array of the same shape
+            Cosine, in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If `k` is less than 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        similarity = np.clip((unit_rows(X) @ self.rows.T).toarray(), 0, 1)
+        place = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        return place, np.take_along_axis(similarity, place, 1)
+
+
+def unit_rows(X: sp.csr_matrix) -> sp.csr_matrix:
+    """Return a matrix with rows of length 1; empty rows stay empty.
+
+    Parameters
+    ----------
+    X : scipy.sparse.csr_matrix
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix of the same shape
+    """
+    length = np.sqrt(np.bincount(np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), X.data**2, X.shape[0]))
+    scale = (1 / np.where(length > 0, length, 1)).astype(np.float32)
+    return sp.csr_matrix((X.data * np.repeat(scale, np.diff(X.indptr)), X.indices, X.indptr), shape=X.shape)

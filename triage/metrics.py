@@ -1,0 +1,1 @@
+from triage.evaluation import brier, expected_calibration_error

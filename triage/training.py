@@ -1,0 +1,510 @@
+"""From a table of questions to a trained desk."""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from triage.classifier import LOSSES, JointOptions, fit_joint, softmax
+from triage.dataset import (
+    Taxonomy,
+    fingerprint,
+    read_abbreviations,
+    read_questions,
+    read_register_table,
+    read_table,
+    read_taxonomy,
+)
+from triage.decision import fit_threshold
+from triage.errors import DatasetError, Fault, RecipeError
+from triage.features import QuestionVectorizer, check_texts
+from triage.metrics import expected_calibration_error
+from triage.scope import fit_scope, scope_statistics
+from triage.text import Normalizer, fold_text
+from triage.triager import Triager
+
+logger = logging.getLogger(__name__)
+
+#: Targets that a competence register brings, and the column of the questions and of the register they stand in.
+REGISTER_TARGETS = {"level": "level", "agency": "agency", "matter": "matter_id"}
+_WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
+_MARKED_SHARE = 0.2  # from this share of texts with diacritics on, copies without them are trained on too
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of training. What they do was chosen on validation data; see ``tests/benchmarks``.
+
+    Attributes
+    ----------
+    loss : str or None
+        ``"squared_error"`` or ``"squared_hinge"``; None takes the first with several targets, the second with one.
+    C : float or None
+        Inverse strength of regularisation; None takes 8 with squared error and 3 with squared hinge.
+    n_folds : int
+        Folds of held-out scores (squared hinge only).
+    max_weights : int
+        Weights kept.
+    char_ngrams, word_ngrams, pair_window, min_df, n_bits
+        See `triage.features.QuestionVectorizer`; ``min_df`` None takes 2, or 1 below 3000 texts.
+    unmarked_copies : bool or None
+        Whether each text with diacritics is trained on once more without; None where a fifth of the texts have some.
+    name_classes : bool
+        Whether the labels of a single target, read as words, are trained on as texts.
+    n_jobs : int or None
+        Trainings at once (joblib).
+    """
+
+    loss: str | None = None
+    C: float | None = None
+    n_folds: int = 3
+    max_weights: int = 4_000_000
+    char_ngrams: tuple[int, int] = (2, 5)
+    word_ngrams: int = 2
+    pair_window: int = 3
+    min_df: int | None = None
+    n_bits: int = 16
+    unmarked_copies: bool | None = None
+    name_classes: bool = True
+    n_jobs: int | None = None
+
+
+@dataclass
+class _Examples:
+    """Texts to train on, with what is known of each; the table's own rows come first."""
+
+    targets: Sequence[str]
+    texts: list[str] = field(default_factory=list)
+    labels: dict[str, list[Any]] = field(default_factory=dict)
+    groups: list[Any] = field(default_factory=list)
+
+    def add(
+        self, texts: Sequence[str], labels: Mapping[str, Sequence[Any]], groups: Sequence[Any] | None = None
+    ) -> None:
+        start = len(self.texts)
+        self.texts += texts
+        for target in self.targets:
+            self.labels.setdefault(target, []).extend(labels.get(target, [None] * len(texts)))
+        # A row of its own group is held out by itself.
+        self.groups += [("row", start + place) for place in range(len(texts))] if groups is None else groups
+
+
+def train(
+    table: Any,
+    text: str = "text",
+    targets: str | Sequence[str] = ("topic", "jurisdiction"),
+    register: Any = None,
+    archive: Any = None,
+    oos: Any = None,
+    promise: Mapping[str, float] | None = None,
+    random_state: int = 0,
+    *,
+    groups: str | None = None,
+    examples: Any = None,
+    taxonomy: Taxonomy | str | Path | None = None,
+    language: str | None = None,
+    abbreviations: Mapping[str, str] | None = None,
+    options: TrainingOptions | None = None,
+    description: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Triager:
+    """Train a desk on a table of labelled questions.
+
+    Parameters
+    ----------
+    table : DataFrame or path
+        One row a question.
+    text : str, default="text"
+        Column of the questions.
+    targets : str or sequence of str, default=("topic", "jurisdiction")
+        Columns of the labels. Any columns can be targets.
+    register : DataFrame or path, optional
+        Competence register. Its rows are trained on as texts, and columns ``level``, ``agency`` and ``matter_id``
+        of the questions become targets (the last as ``matter``).
+    archive : DataFrame or path, optional
+        Answered questions (``id``, ``question``, ``answer``, and labels): trained on, and suggested.
+        Without it the training questions are suggested.
+    oos : sequence of str, DataFrame or path, optional
+        Messages that belong to no class. Without them such messages are told by their scores alone.
+    promise : mapping of str to float, optional
+        For a target, the share of assigned labels that must be right with 95 % confidence.
+    random_state : int, default=0
+        Seed of everything that is drawn.
+    groups : str, optional
+        Column of who wrote a question. Probabilities and promises are then made for writers never read before.
+    examples : DataFrame or path, optional
+        Further labelled questions that are trained on and not measured.
+    taxonomy : Taxonomy or path, optional
+        Names of the labels for people.
+    language : str, optional
+        Language whose data normalises the text; the taxonomy's by default.
+    abbreviations : mapping of str to str, optional
+        Words to spell out.
+    options : TrainingOptions, optional
+    description : mapping, optional
+        Facts of the desk for its model card.
+    progress : callable, optional
+        Called with a line a step.
+
+    Returns
+    -------
+    Triager
+        With ``metrics`` measured on the table's rows by models that had not seen them (nor their group).
+
+    Raises
+    ------
+    DatasetError
+        If a table has faults; all of them are named.
+    ValueError
+        If a target has one class only, a promise is for no target, or an option is out of range.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({
+    ...     "text": ["where is my card", "card not here", "top up failed", "my top up is gone"],
+    ...     "label": ["card", "card", "top_up", "top_up"]})
+    >>> triager = train(table, targets="label")
+    >>> triager.predict_frame(["is my card lost"]).label.tolist()
+    ['card']
+    """
+    options = options or TrainingOptions()
+    say = progress or logger.info
+    targets = [targets] if isinstance(targets, str) else list(targets)
+    frame = read_questions(table, text=text, targets=targets)
+    if isinstance(taxonomy, (str, Path)):
+        taxonomy = read_taxonomy(taxonomy)
+    if taxonomy is not None and language is None and taxonomy.language == "vi":
+        language = taxonomy.language
+    columns = {target: target for target in targets}
+    if register is not None:
+        columns |= {target: column for target, column in REGISTER_TARGETS.items() if column in frame.columns}
+    unknown = sorted(set(promise or {}) - set(columns))
+    if unknown:
+        raise ValueError(f"a promise must be for one of the targets {list(columns)}, got {unknown}")
+    if groups is not None and groups not in frame.columns:
+        raise ValueError(f"groups must name a column of the table, got {groups!r}; columns are {list(frame.columns)}")
+
+    archived = None if archive is None else read_table(archive)
+    gathered = _gather(frame, text, columns, groups, register, archived, examples, options, language)
+    say(
+        f"{len(frame)} questions, {len(gathered.texts) - len(frame)} further texts to train on; targets {', '.join(columns)}"
+    )
+    features = QuestionVectorizer(
+        language=language,
+        abbreviations=dict(abbreviations or {}),
+        char_ngrams=options.char_ngrams,
+        word_ngrams=options.word_ngrams,
+        pair_window=options.pair_window,
+        min_df=options.min_df or (2 if len(gathered.texts) >= 3000 else 1),
+        n_bits=options.n_bits,
+    )
+    X = features.fit_transform(gathered.texts)
+    say(f"{features.n_features_} features; training")
+    several = len(columns) > 1
+    loss = options.loss or LOSSES[0 if several else 1]
+    group_of = pd.factorize(pd.Series(gathered.groups, dtype=object))[0]
+    classifier, held_out = fit_joint(
+        X,
+        gathered.labels,
+        options=JointOptions(
+            loss=loss,
+            C=options.C or (8.0 if loss == "squared_error" else 3.0),
+            n_folds=options.n_folds,
+            max_weights=options.max_weights,
+            n_jobs=options.n_jobs,
+            random_state=random_state,
+        ),
+        groups=group_of,
+        n_held_out=len(frame),
+        without_block=[target for target in ("matter",) if target in columns and several],
+        within={target: outer for target, outer in _WITHIN.items() if target in columns and outer in columns},
+    )
+    say("measuring on held-out rows")
+    scores = classifier.combination_scores(held_out)
+    truth = {target: gathered.labels[target][: len(frame)] for target in columns}
+    thresholds, metrics = {}, {}
+    joint = softmax(scores)
+    probabilities = classifier.probabilities(joint)
+    for target, best in classifier.best(joint, probabilities).items():
+        right = np.array(classifier.classes[target])[best] == np.array(truth[target])
+        sure = probabilities[target][np.arange(len(best)), best]
+        thresholds[target] = fit_threshold(sure, right, promise=(promise or {}).get(target))
+        metrics[target] = {
+            "n": len(right),
+            "accuracy": float(right.mean()),
+            "ece": expected_calibration_error(sure, right),
+        }
+    inside = scope_statistics(scores, features.held_out_shares(X, group_of)[: len(frame)])
+    outside = None
+    if oos is not None:
+        X_outside = features.transform(_out_of_scope_texts(oos, text))
+        scores = classifier.combination_scores(classifier.scores(X_outside))
+        outside = scope_statistics(scores, features.known_shares(X_outside))
+    return Triager(
+        features=features,
+        classifier=classifier,
+        scope=fit_scope(inside, outside),
+        thresholds=thresholds,
+        records=_records(frame, text, archived),
+        fingerprint=fingerprint(frame, [text, *columns.values()]),
+        metrics={"held_out": metrics, "n_questions": len(frame), "grouped_by": groups},
+        description=dict(description or {}),
+        taxonomy=taxonomy,
+        n_jobs=options.n_jobs,
+    )
+
+
+def _gather(
+    frame: pd.DataFrame,
+    text: str,
+    columns: Mapping[str, str],
+    groups: str | None,
+    register: Any,
+    archive: pd.DataFrame | None,
+    examples: Any,
+    options: TrainingOptions,
+    language: str | None,
+) -> _Examples:
+    """Gather the texts to train on: the table's rows first, then everything that teaches the same labels."""
+    gathered = _Examples(list(columns))
+    own = [(groups, who) for who in frame[groups]] if groups is not None else None
+    gathered.add(frame[text].tolist(), _labels_of(frame, columns), own)
+    if options.unmarked_copies is not False:
+        normalizer = Normalizer(language)
+        copies = [(place, fold_text(question)) for place, question in enumerate(gathered.texts)]
+        copies = [(place, copy) for place, copy in copies if copy != normalizer.normalize(gathered.texts[place])]
+        if options.unmarked_copies or len(copies) >= _MARKED_SHARE * len(frame):
+            places = [place for place, _ in copies]
+            labels = {target: [values[place] for place in places] for target, values in gathered.labels.items()}
+            gathered.add([copy for _, copy in copies], labels, [gathered.groups[place] for place in places])
+    if register is not None:
+        rows = read_register_table(register)
+        named = [f"matter_{language}"] if f"matter_{language}" in rows.columns else []
+        named = named or [column for column in rows.columns if column.startswith("matter_") and column != "matter_id"]
+        gathered.add(rows[named[0]].tolist(), _labels_of(rows, columns))
+    if archive is not None:
+        gathered.add(archive["question"].tolist(), _labels_of(archive, columns))
+    if examples is not None:
+        further = read_questions(examples, text=text, targets=[])
+        gathered.add(further[text].tolist(), _labels_of(further, columns))
+    if options.name_classes and len(columns) == 1:
+        _name_classes(gathered)
+    return gathered
+
+
+def _labels_of(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Return the labels of a table that may lack some of the targets."""
+    labels = {}
+    for target, column in columns.items():
+        if column in frame.columns:
+            values = frame[column]
+            labels[target] = (values.fillna("") if target in REGISTER_TARGETS else values).tolist()
+    return labels
+
+
+def _name_classes(gathered: _Examples) -> None:
+    """Add the labels of a single target, read as words, as texts."""
+    (target,) = gathered.targets
+    labels = sorted({label for label in gathered.labels[target] if isinstance(label, str) and len(label) > 1})
+    gathered.add([label.replace("_", " ").replace("-", " ") for label in labels], {target: labels})
+
+
+def _out_of_scope_texts(oos: Any, text: str) -> list[str]:
+    """Return the messages out of scope, from a table or a plain sequence."""
+    if isinstance(oos, (str, Path, pd.DataFrame)):
+        rows = read_table(oos)
+        if text not in rows.columns:
+            raise DatasetError(source="oos", faults=[Fault(None, text, f"must be a column, got {list(rows.columns)}")])
+        return check_texts(rows[text])
+    return check_texts(oos)
+
+
+def _records(frame: pd.DataFrame, text: str, archive: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """Return the questions to suggest: the archive's, or the table's own."""
+    if archive is not None:
+        columns = zip(archive["id"], archive["question"], archive["answer"], strict=True)
+        return [{"id": str(one), "question": question, "answer": answer} for one, question, answer in columns]
+    ids = frame["id"] if "id" in frame.columns else frame.index
+    return [
+        {"id": str(one), "question": question, "answer": None} for one, question in zip(ids, frame[text], strict=True)
+    ]
+
+
+# --- recipes ------------------------------------------------------------------------------------------
+
+_FILES = ("questions", "register", "archive", "examples", "oos", "taxonomy", "abbreviations")
+_TABLES = {
+    "desk": {"name", "language", "licence", "intended_use", "data", "limits"},
+    "data": {*_FILES, "text", "targets", "split", "train_on", "measure_on", "groups"},
+    "training": {option.name for option in fields(TrainingOptions)} | {"random_state"},
+    "promise": None,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What ``recipe.toml`` says: facts of the desk, its files, options and promises.
+
+    Attributes
+    ----------
+    path : Path
+        The recipe; paths in it are relative to its folder.
+    desk, data, training, promise : dict
+        Its tables.
+    """
+
+    path: Path
+    desk: dict[str, Any]
+    data: dict[str, Any]
+    training: dict[str, Any]
+    promise: dict[str, float]
+
+    def file(self, name: str) -> Path | None:
+        """Return the path of one of the data files, None where the recipe names none."""
+        return self.path.parent / self.data[name] if name in self.data else None
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TOML file with tables ``desk``, ``data``, ``training`` and ``promise``.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    RecipeError
+        If it is no TOML, names unknown tables or keys, or files that are not there; all problems are named.
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(path)
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(path=path, problems=[f"must be TOML in UTF-8: {error}"]) from error
+    problems = [f"unknown table [{name}]; known are {sorted(_TABLES)}" for name in tree if name not in _TABLES]
+    for name, known in _TABLES.items():
+        table = tree.get(name, {})
+        if not isinstance(table, dict):
+            problems.append(f"{name} must be a table [{name}]")
+        elif known is not None:
+            problems += [
+                f"[{name}] has an unknown key {key!r}; known are {sorted(known)}" for key in table if key not in known
+            ]
+    data = tree.get("data", {})
+    if isinstance(data, dict):
+        if "questions" not in data:
+            problems.append("[data] must name the file of questions")
+        for name in _FILES:
+            if name in data and not (isinstance(data[name], str) and (path.parent / data[name]).is_file()):
+                problems.append(
+                    f"[data] {name} must be a file beside the recipe, got {data[name]!r}, which is not there"
+                )
+    if problems:
+        raise RecipeError(path=path, problems=problems)
+    return Recipe(path, *(dict(tree.get(name, {})) for name in _TABLES))
+
+
+def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = None) -> Triager:
+    """Train a desk as its recipe says.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``recipe.toml``. With ``split``, ``train_on`` and ``measure_on`` it trains on some splits of the questions
+        and measures on others; the numbers stand in ``metrics``.
+    progress : callable, optional
+        Called with a line a step.
+
+    Returns
+    -------
+    Triager
+
+    Raises
+    ------
+    RecipeError
+        If the recipe is not usable.
+    DatasetError
+        If a table has faults.
+    """
+    recipe = read_recipe(path)
+    data, text = recipe.data, recipe.data.get("text", "text")
+    questions = read_questions(
+        recipe.file("questions"),
+        text=text,
+        targets=data.get("targets", ["topic", "jurisdiction"]),
+        split=data.get("split"),
+    )
+    chosen = questions
+    if "split" in data:
+        chosen = questions[questions[data["split"]].isin(data.get("train_on", ["train"]))].reset_index(drop=True)
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.training.items()}
+    random_state = options.pop("random_state", 0)
+    abbreviations = recipe.file("abbreviations")
+    try:
+        triager = train(
+            chosen,
+            text=text,
+            targets=data.get("targets", ["topic", "jurisdiction"]),
+            register=recipe.file("register"),
+            archive=recipe.file("archive"),
+            oos=_chosen_messages(recipe, text),
+            promise=recipe.promise,
+            random_state=random_state,
+            groups=data.get("groups"),
+            examples=_chosen_examples(recipe, text),
+            taxonomy=recipe.file("taxonomy"),
+            language=recipe.desk.get("language"),
+            abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),
+            options=TrainingOptions(**options),
+            description={**recipe.desk, "recipe": recipe.path.name},
+            progress=progress,
+        )
+    except TypeError as error:
+        raise RecipeError(path=path, problems=[f"[training] does not fit: {error}"]) from error
+    return triager
+
+
+def _of_splits(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    """Return the rows of the splits to train on, all rows where a table has no split."""
+    column = recipe.data.get("split")
+    if column is None or column not in frame.columns:
+        return frame
+    return frame[frame[column].isin(recipe.data.get("train_on", ["train"]))]
+
+
+def _chosen_messages(recipe: Recipe, text: str) -> list[str] | None:
+    path = recipe.file("oos")
+    return None if path is None else _out_of_scope_texts(_of_splits(read_table(path), recipe), text)
+
+
+def _chosen_examples(recipe: Recipe, text: str) -> pd.DataFrame | None:
+    """Return further examples; those that point to an answered question get its labels."""
+    path = recipe.file("examples")
+    if path is None:
+        return None
+    rows = _of_splits(read_table(path), recipe)
+    archive = recipe.file("archive")
+    if archive is not None and "archive_id" in rows.columns:
+        answered = read_table(archive).set_index("id")
+        rows = rows[rows["archive_id"].isin(answered.index)]
+        rows = (
+            rows[[text, "archive_id"]]
+            .join(answered, on="archive_id")
+            .drop(columns=["question", "answer", "archive_id"])
+        )
+    return rows.reset_index(drop=True)
