@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import triage
@@ -306,6 +308,16 @@ def test_program_predicts_from_standard_input(model):
     assert [record["line"] for record in found] == [1, 2, 3, 4]
     assert [found[0]["decisions"]["topic"]["label"], found[2]["decisions"]["topic"]["label"]] == ["licence", "tax"]
     assert found[1]["decisions"]["topic"]["reason"] == "empty"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))))
+def test_every_line_gets_an_answer_whatever_it_holds(model, monkeypatch, content):
+    triager = triage.load(model)
+    monkeypatch.setitem(sys.modules, "triage.triager", SimpleNamespace(load=lambda path: triager))
+    found = records(run("predict", "m", "--full", stdin=content))
+    assert [record["line"] for record in found] == list(range(1, len(io.BytesIO(content).readlines()) + 1))
+    assert run("predict", "m", "--format", "table", stdin=content).exit_code == 0
 
 
 def test_program_writes_utf8_in_any_locale(model):
