@@ -25,7 +25,8 @@ Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 BLOCKS = ("characters", "words", "pairs")
-_CHUNK_TEXTS = 1024  # texts hashed at once: the arrays of one chunk stay in the processor's cache
+_Group = tuple[int, npt.NDArray[np.uint32], Indices, int]  # block, hashes, first word, words from first to last
+_CHUNK_TEXTS = 256  # texts hashed at once: the arrays of one chunk stay in the processor's cache
 _STEP = np.uint32(0x9E3779B1)
 _SEED = np.uint32(0x85EBCA77)
 
@@ -68,14 +69,14 @@ def check_texts(texts: Iterable[str]) -> list[str]:
     return found
 
 
-def _buckets(hashes: npt.NDArray[np.uint32], seed: int, n_bits: int) -> npt.NDArray[np.uint32]:
+def _buckets(hashes: npt.NDArray[np.uint32], n_bits: int) -> npt.NDArray[np.uint32]:
     """Spread 32-bit hashes over ``2**n_bits`` buckets (finaliser of Wellons, "Hash Prospector", lowbias32)."""
-    hashes = hashes * _SEED + np.uint32(seed)
     hashes ^= hashes >> np.uint32(16)
     hashes *= np.uint32(0x7FEB352D)
     hashes ^= hashes >> np.uint32(15)
     hashes *= np.uint32(0x846CA68B)
-    return hashes >> np.uint32(32 - n_bits)
+    hashes >>= np.uint32(32 - n_bits)
+    return hashes
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Counts:
 
     Attributes
     ----------
-    row, column : intp arrays of shape (n_counts,)
+    row, column : integer arrays of shape (n_counts,)
         Sorted by row, then column.
     count : float32 array of shape (n_counts,)
     unknown : float64 array of shape (n_rows, n_blocks)
@@ -222,7 +223,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.idf_ = (np.log((1 + len(found)) / (1 + frequency[kept])) + 1).astype(np.float32)
         self.unknown_idf_ = float(np.log(1 + len(found)) + 1)
         self._prepare()
-        return self._matrix([self._known(part) for part in parts], len(found))
+        return self._matrix([self._known(part) for part in parts], len(found))[0]
 
     def _check_options(self) -> None:
         shortest, longest = self.char_ngrams
@@ -305,17 +306,31 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         -------
         scipy.sparse.csr_matrix of shape (n_texts, n_features_), float32
         """
+        return self.read_words(chunks, n_texts)[0]
+
+    def read_words(self, chunks: Iterable[Words], n_texts: int) -> tuple[sp.csr_matrix, npt.NDArray[np.float64]]:
+        """Return the matrix of texts, and how much of each the vectorizer knows.
+
+        Parameters
+        ----------
+        chunks, n_texts
+            As in `transform_words`.
+
+        Returns
+        -------
+        X : scipy.sparse.csr_matrix of shape (n_texts, n_features_), float32
+        known_shares : float64 array of shape (n_texts, 3)
+            Share in [0, 1] of the tf-idf weight of characters, words and pairs that has a column.
+        """
         return self._matrix([self._counts(words, self._column_of, self.n_features_) for words in chunks], n_texts)
 
     def _chunks(self, texts: Sequence[str]) -> Iterator[Words]:
         for start in range(0, len(texts), _CHUNK_TEXTS):
             yield self._normalizer.words(texts[start : start + _CHUNK_TEXTS])
 
-    def _ngrams(self, words: Words) -> list[tuple[npt.NDArray[np.uint32], Indices, int]]:
-        """Return groups of n-gram occurrences: bucket, first word, and how many words on the last one stands."""
-        if not len(words.starts):
-            return []
-        n_codes, n_words, n_bits = len(words.codes), len(words.starts), self.n_bits
+    def _ngrams(self, words: Words) -> tuple[npt.NDArray[np.uint32], Indices, Indices]:
+        """Return every n-gram occurrence: its bucket, the word it begins with, and how many words on it ends."""
+        n_codes, n_words = len(words.codes), len(words.starts)
         folded = fold_codes(words.codes)
         changed = folded != words.codes
         # Second channel, as written: behind the folded one in the same arrays, so that each step runs once.
@@ -325,54 +340,54 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         room = np.ones(n_codes, np.intp)  # longest n-gram that starts here and stays in its word
         room[:-1] = np.repeat(words.ends + 1, span) - np.arange(n_codes - 1)
         word_of = np.repeat(np.arange(n_words), span)
+        mark = None
         if twice:
             room, word_of = np.concatenate((room, room)), np.concatenate((word_of, [0], word_of))
-            # The written channel counts only n-grams with a mark: nearest mark must lie within the n-gram.
+            # The written channel counts only n-grams with a mark: the nearest mark must lie within the n-gram.
             place = np.where(np.concatenate((np.zeros(n_codes, bool), changed)), np.arange(2 * n_codes), 4 * n_codes)
             mark = np.minimum.accumulate(place[::-1])[::-1] - np.arange(2 * n_codes)
             mark[:n_codes] = 0
-        groups = []
+        groups: list[_Group] = []
         hashes = codes
         for length in range(2, self.char_ngrams[1] + 1):
             hashes = hashes[:-1] * _STEP + codes[length - 1 :]
             if length >= self.char_ngrams[0]:
                 inside = room[: len(hashes)] >= length
-                if twice:
+                if mark is not None:
                     inside &= mark[: len(hashes)] < length
-                start = np.flatnonzero(inside)
-                groups.append((_buckets(hashes[start], length, n_bits), word_of[start], 0))
+                start = inside.nonzero()[0]
+                groups.append((0, hashes[start] * _STEP + np.uint32(length), word_of[start], 0))
         groups += self._word_ngrams(words, word_hashes(folded, words), None)
         if twice:
             marked = np.logical_or.reduceat(changed[1:], words.starts - 1)
             groups += self._word_ngrams(words, word_hashes(words.codes, words), marked)
-        return groups
+        sizes = [len(first) for _, _, first, _ in groups]
+        bucket = _buckets(np.concatenate([hashed for _, hashed, _, _ in groups]), self.n_bits)
+        bucket += np.repeat(np.array([block << self.n_bits for block, _, _, _ in groups], np.uint32), sizes)
+        gap = np.repeat([gap for _, _, _, gap in groups], sizes)
+        return bucket, np.concatenate([first for _, _, first, _ in groups]), gap
 
     def _word_ngrams(
         self, words: Words, hashes: npt.NDArray[np.uint64], marked: npt.NDArray[np.bool_] | None
-    ) -> list[tuple[npt.NDArray[np.uint32], Indices, int]]:
+    ) -> list[_Group]:
         """Return the occurrences of words, runs of words and pairs; with `marked`, only those with a marked word."""
-        rows, n_bits = words.rows, self.n_bits
+        rows = words.rows
         narrow = (hashes ^ hashes >> np.uint64(32)).astype(np.uint32)
-        groups = []
-        run, any_marked = narrow, marked
-        for length in range(1, self.word_ngrams + 1):
-            gap = length - 1
-            if gap:
-                run = run[:-1] * _STEP + narrow[gap:]
-            same_row = rows[gap:] == rows[: len(rows) - gap]
-            if marked is not None and any_marked is not None:
-                any_marked = any_marked[:-1] | marked[gap:] if gap else marked
-                same_row &= any_marked
-            first = np.flatnonzero(same_row)
-            groups.append((_buckets(run[first], length, n_bits) + np.uint32(1 << n_bits), first, gap))
-        for gap in range(1, min(self.pair_window, len(rows) - 1) + 1):
-            left, right = narrow[:-gap], narrow[gap:]
+        single = np.arange(len(rows)) if marked is None else marked.nonzero()[0]
+        groups: list[_Group] = [(1, narrow[single] * _STEP + np.uint32(1), single, 0)]
+        run, run_marked = narrow, marked
+        for gap in range(1, min(max(self.word_ngrams - 1, self.pair_window), len(rows) - 1) + 1):
             near = rows[gap:] == rows[:-gap]
-            if marked is not None:
-                near &= marked[:-gap] | marked[gap:]
-            first = np.flatnonzero(near)
-            pair = (left[first] ^ right[first]) * _STEP + left[first] + right[first]  # the same in either order
-            groups.append((_buckets(pair, 0, n_bits) + np.uint32(2 << n_bits), first, gap))
+            if marked is not None and run_marked is not None:
+                run_marked = run_marked[:-1] | marked[gap:]
+            if gap < self.word_ngrams:
+                run = run[:-1] * _STEP + narrow[gap:]
+                first = (near if run_marked is None else near & run_marked).nonzero()[0]
+                groups.append((1, run[first] * _STEP + np.uint32(gap + 1), first, gap))
+            if gap <= self.pair_window:
+                first = (near if marked is None else near & (marked[:-gap] | marked[gap:])).nonzero()[0]
+                left, right = narrow[first], narrow[first + gap]
+                groups.append((2, (left ^ right) * _STEP + left + right, first, gap))  # the same in either order
         return groups
 
     def _unknown(self, row: Indices, bucket: npt.NDArray[Any], count: Any, n_rows: int) -> npt.NDArray[np.float64]:
@@ -389,68 +404,61 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _counts(self, words: Words, column_of: npt.NDArray[np.int32] | None, n_columns: int) -> Counts:
         """Count every n-gram, sorted by row and column; None for `column_of` keeps all buckets as columns."""
-        groups = self._ngrams(words)
         unknown = np.zeros((words.n_rows, len(BLOCKS)))
-        if not groups:
-            return Counts(np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32), unknown)
-        column = np.concatenate([group[0] for group in groups])
-        row = words.rows[np.concatenate([group[1] for group in groups])]
+        if not len(words.starts):
+            return Counts(np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.float32), unknown)
+        column: npt.NDArray[Any]
+        column, first_word, _ = self._ngrams(words)
+        row = words.rows[first_word]
         if column_of is not None:
             mapped = column_of[column]
             is_known = mapped >= 0
-            known, missing = np.flatnonzero(is_known), np.flatnonzero(~is_known)
-            unknown = self._unknown(row[missing], column[missing], None, words.n_rows)
-            column, row = mapped[known], row[known]
-        small = words.n_rows * n_columns < 1 << 32  # half the bytes to sort
-        key = row.astype(np.uint32 if small else np.uint64) * n_columns + column
+            missing = (~is_known).nonzero()[0]
+            if len(missing):
+                unknown = self._unknown(row[missing], column[missing], None, words.n_rows)
+                mapped, row = mapped[is_known], row[is_known]
+            column = mapped
+        # One number holds row and column; 32 bits of it are sorted twice as fast as 64.
+        shift = int(n_columns - 1).bit_length()
+        wide = np.uint32 if words.n_rows << shift <= 1 << 32 else np.uint64
+        key = row.astype(wide) << wide(shift) | column.astype(wide)
         key.sort()
-        first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1]))) if len(key) else np.zeros(0, np.intp)
-        count = np.diff(first, append=len(key)).astype(np.float32)
-        row, column = np.divmod(key[first], n_columns)
-        return Counts(row.astype(np.intp), column.astype(np.intp), count, unknown)
+        new = np.empty(len(key), bool)
+        new[:1] = True
+        np.not_equal(key[1:], key[:-1], out=new[1:])
+        first = new.nonzero()[0]
+        count = np.empty(len(first), np.float32)
+        count[:-1] = first[1:] - first[:-1]
+        count[-1:] = len(key) - first[-1:]
+        key = key[first]
+        row, column = key >> wide(shift), key & wide((1 << shift) - 1)
+        return Counts(row.astype(np.intp), column.astype(np.int32), count, unknown)
 
-    def _matrix(self, parts: Sequence[Counts], n_texts: int) -> sp.csr_matrix:
-        """Return the weighted matrix of counted n-grams, one part a chunk of texts."""
-        values, columns, per_row = [], [], []
+    def _matrix(self, parts: Sequence[Counts], n_texts: int) -> tuple[sp.csr_matrix, npt.NDArray[np.float64]]:
+        """Return the weighted matrix of counted n-grams, one part a chunk of texts, and the shares known."""
+        values, shares, per_row = [], [], []
         for part in parts:
             n_rows = len(part.unknown)
             value = (np.log(part.count) + 1) * self.idf_[part.column]
             segment = part.row * len(BLOCKS) + self._block_of[part.column]
             squares = np.bincount(segment, value * value, n_rows * len(BLOCKS)).reshape(n_rows, len(BLOCKS))
-            squares += part.unknown * self._unknown_square
-            n_blocks = (squares > 0).sum(1, keepdims=True)
-            scale = 1 / np.sqrt(np.where(squares > 0, squares, 1) * np.maximum(n_blocks, 1))
-            values.append((value * scale.ravel()[segment]).astype(np.float32))
-            columns.append(part.column.astype(np.int32))
+            lengths = squares + part.unknown * self._unknown_square
+            n_blocks = np.maximum((lengths > 0).sum(1, keepdims=True), 1)
+            lengths[lengths == 0] = 1
+            scale = (1 / np.sqrt(lengths * n_blocks)).astype(np.float32)
+            values.append(value * scale.ravel()[segment])
+            shares.append(squares / lengths)
             per_row.append(np.bincount(part.row, minlength=n_rows))
-        indptr = np.concatenate(([0], *per_row)).cumsum()
-        empty: list[Any] = [np.zeros(0, np.float32)]
-        return sp.csr_matrix(
-            (np.concatenate(values or empty), np.concatenate(columns or empty).astype(np.int32), indptr),
-            shape=(n_texts, self.n_features_),
-        )
-
-    def known_shares(self, X: sp.csr_matrix) -> npt.NDArray[np.float64]:
-        """Return how much of each text the vectorizer knows.
-
-        Parameters
-        ----------
-        X : scipy.sparse.csr_matrix of shape (n_texts, n_features_)
-            What `transform` gave.
-
-        Returns
-        -------
-        float64 array of shape (n_texts, 3)
-            Share in [0, 1] of the tf-idf weight of characters, words and pairs that has a column.
-        """
-        row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-        place = row * len(BLOCKS) + self._block_of[X.indices]
-        squares = np.bincount(place, X.data * X.data, X.shape[0] * len(BLOCKS)).reshape(-1, len(BLOCKS))
-        shares: npt.NDArray[np.float64] = np.minimum(squares * len(BLOCKS), 1)
-        return shares
+        if not parts:
+            return sp.csr_matrix((n_texts, self.n_features_), dtype=np.float32), np.zeros((n_texts, len(BLOCKS)))
+        columns = np.concatenate([part.column for part in parts])
+        indptr = np.zeros(n_texts + 1, np.int32 if len(columns) < 1 << 31 else np.int64)
+        np.cumsum(np.concatenate(per_row), out=indptr[1:])
+        X = sp.csr_matrix((np.concatenate(values), columns, indptr), shape=(n_texts, self.n_features_))
+        return X, np.concatenate(shares)
 
     def held_out_shares(self, X: sp.csr_matrix, groups: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return how much of each training text would be known to features learnt without its group.
+        """Return how much of each training text features learnt without its group would know.
 
         Parameters
         ----------
@@ -462,7 +470,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         float64 array of shape (n_texts, 3)
-            As in `known_shares`.
+            As in `read_words`.
         """
         present = sp.csr_matrix((np.ones(X.nnz, np.float32), X.indices, X.indptr), shape=X.shape)
         member = sp.csr_matrix((np.ones(len(groups), np.float32), (groups, np.arange(len(groups)))))
@@ -472,8 +480,11 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         in_group.sort_indices()
         elsewhere = np.bincount(X.indices, minlength=X.shape[1])[X.indices] - in_group.data
         least = np.where(self._block_of == BLOCKS.index("words"), 1, self.min_df)[X.indices]
-        known = sp.csr_matrix((np.where(elsewhere >= least, X.data, 0), X.indices, X.indptr), shape=X.shape)
-        return self.known_shares(known)
+        row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+        place = row * len(BLOCKS) + self._block_of[X.indices]
+        squares = np.bincount(place, np.where(elsewhere >= least, X.data, 0) ** 2, X.shape[0] * len(BLOCKS))
+        shares: npt.NDArray[np.float64] = np.minimum(squares.reshape(-1, len(BLOCKS)) * len(BLOCKS), 1)
+        return shares
 
     # --- explaining -----------------------------------------------------------------------------
 
@@ -489,15 +500,13 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         column, first, last : intp arrays of shape (n_occurrences,)
             Column of the matrix, and first and last word of the n-gram (in the order of `words`).
         """
-        groups = self._ngrams(words)
-        if not groups:
+        if not len(words.starts):
             none = np.zeros(0, np.intp)
             return none, none, none
-        column = self._column_of[np.concatenate([group[0] for group in groups])].astype(np.intp)
-        first = np.concatenate([group[1] for group in groups])
-        last = np.concatenate([group[1] + group[2] for group in groups])
+        bucket, first, gap = self._ngrams(words)
+        column = self._column_of[bucket].astype(np.intp)
         known = column >= 0
-        return column[known], first[known], last[known]
+        return column[known], first[known], (first + gap)[known]
 
     # --- storing --------------------------------------------------------------------------------
 

@@ -11,6 +11,10 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 
+_COMMON_ROWS = 300  # smaller indexes keep every feature
+_COMMON_SHARE = 0.02
+
+
 @dataclass(frozen=True)
 class QuestionIndex:
     """Questions to be found again, exact cosine over sparse rows.
@@ -28,8 +32,16 @@ class QuestionIndex:
 
     @classmethod
     def from_matrix(cls, X: sp.csr_matrix, records: Sequence[Mapping[str, Any]]) -> Self:
-        """Return an index of questions whose features are the rows of `X`, of any length."""
-        return cls(unit_rows(X), records)
+        """Return an index of questions whose features are the rows of `X`, of any length.
+
+        In a large index, features that stand in many questions are left out: they cost most of the time and
+        hardly tell one question from another.
+        """
+        frequency = np.bincount(X.indices, minlength=X.shape[1])
+        common = frequency > max(_COMMON_ROWS, _COMMON_SHARE * X.shape[0])
+        rare = sp.csr_matrix((np.where(common[X.indices], 0, X.data), X.indices, X.indptr), shape=X.shape)
+        rare.eliminate_zeros()
+        return cls(unit_rows(rare), records)
 
     def query(self, X: sp.csr_matrix, *, k: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """Return the most similar questions.

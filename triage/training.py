@@ -245,9 +245,10 @@ def train(
     inside = scope_statistics(scores, features.held_out_shares(X, group_of)[: len(frame)])
     outside = None
     if oos is not None:
-        X_outside = features.transform(_out_of_scope_texts(oos, text))
+        messages = _out_of_scope_texts(oos, text)
+        X_outside, known_shares = features.read_words([features.words(messages)], len(messages))
         scores = classifier.combination_scores(classifier.scores(X_outside))
-        outside = scope_statistics(scores, features.known_shares(X_outside))
+        outside = scope_statistics(scores, known_shares)
     return Triager(
         features=features,
         classifier=classifier,

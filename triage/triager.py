@@ -113,9 +113,9 @@ class Triager:
 
     def _read(self, texts: Sequence[str]) -> Reading:
         words = self.features.words(texts)
-        X = self.features.transform_words([words], len(texts))
+        X, known_shares = self.features.read_words([words], len(texts))
         combination_scores = self.classifier.combination_scores(self.classifier.scores(X))
-        scope = self.scope.score(scope_statistics(combination_scores, self.features.known_shares(X)))
+        scope = self.scope.score(scope_statistics(combination_scores, known_shares))
         return Reading(X, combination_scores, scope, np.bincount(words.rows, minlength=len(texts)) == 0)
 
     def _readings(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[str], Reading]]:
