@@ -89,10 +89,11 @@ def _tables() -> tuple[npt.NDArray[np.uint8], Codes, Codes]:
         if category in ("Cs", "Co", "Cn"):
             continue  # lone surrogates, private and unassigned characters separate words
         case = character.casefold()
-        if category[0] == "M" or category == "Cf" or len(case) != 1 or case in expand:
+        base = unicodedata.normalize("NFD", case)[0]
+        if category[0] == "M" or category == "Cf" or len(case) != 1 or base in expand:
             kind[code] = _RARE
-        elif unicodedata.normalize("NFKC", character).casefold() != case:
-            kind[code] = _RARE
+        elif unicodedata.normalize("NFKC", character).casefold() != case or 0x1100 <= code < 0x1200:
+            kind[code] = _RARE  # the latter are letters of Hangul, which compose
         elif category[0] in "LN":
             kind[code] = _WORD
             lower[code] = ord(case)
@@ -128,10 +129,10 @@ _INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180b-\u180e\u200c-\u200f\u202a-\u2
 def _repair(text: str) -> str:
     """Bring one text with rare characters to a form that the tables can read."""
     text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
-    text = unicodedata.normalize("NFKC", text.casefold())
+    text = unicodedata.normalize("NFKD", text.casefold())  # apart, so that a letter expands under a mark too
     for letter, letters in fold_data()["expand"].items():
         text = text.replace(letter, letters)
-    return text.replace(_END, " ")
+    return unicodedata.normalize("NFKC", text).replace(_END, " ")
 
 
 def _is_word_character(character: str) -> bool:
