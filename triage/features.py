@@ -46,7 +46,7 @@ def check_texts(texts: Iterable[str]) -> list[str]:
     Raises
     ------
     TypeError
-        If `texts` is itself a string, or holds anything but strings; positions are named, contents are not.
+        If `texts` is itself a string or a table, or holds anything but strings; positions are named, contents are not.
 
     Examples
     --------
@@ -57,6 +57,8 @@ def check_texts(texts: Iterable[str]) -> list[str]:
     """
     if isinstance(texts, (str, bytes)):
         raise TypeError("texts must be a sequence of strings, got one string; put it in a list")
+    if isinstance(texts, Mapping) or getattr(texts, "ndim", 1) != 1:
+        raise TypeError(f"texts must be a sequence of strings, got a {type(texts).__name__}; take its column of texts")
     found = list(texts)
     wrong = [place for place, text in enumerate(found) if not isinstance(text, str)]
     if wrong:
@@ -108,7 +110,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     abbreviations : mapping of str to str, or None, default=None
         Words to spell out.
     char_ngrams : tuple (shortest, longest), default=(2, 5)
-        Lengths of the character n-grams within words; a word counts with one space on either side.
+        Lengths of the character n-grams within words, from 2 on; a word counts with one space on either side.
     word_ngrams : int, default=2
         Longest run of words.
     pair_window : int, default=3
@@ -228,7 +230,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _check_options(self) -> None:
         shortest, longest = self.char_ngrams
         for name, value, low, high in (
-            ("char_ngrams[0]", shortest, 1, longest),
+            ("char_ngrams[0]", shortest, 2, longest),
             ("char_ngrams[1]", longest, shortest, 12),
             ("word_ngrams", self.word_ngrams, 1, 5),
             ("pair_window", self.pair_window, 0, 20),
@@ -240,7 +242,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _least_frequency(self, size: int, n_texts: int) -> npt.NDArray[np.int64]:
         """Return the document frequency that each bucket must reach."""
-        least = np.full(size, min(self.min_df, n_texts), np.int64)
+        least = np.full(size, max(1, min(self.min_df, n_texts)), np.int64)
         words = slice(1 << self.n_bits, 2 << self.n_bits)
         least[words] = 1
         return least
@@ -482,8 +484,12 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         least = np.where(self._block_of == BLOCKS.index("words"), 1, self.min_df)[X.indices]
         row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
         place = row * len(BLOCKS) + self._block_of[X.indices]
-        squares = np.bincount(place, np.where(elsewhere >= least, X.data, 0) ** 2, X.shape[0] * len(BLOCKS))
-        shares: npt.NDArray[np.float64] = np.minimum(squares.reshape(-1, len(BLOCKS)) * len(BLOCKS), 1)
+        known, whole = (
+            np.bincount(place, data**2, X.shape[0] * len(BLOCKS)).reshape(-1, len(BLOCKS))
+            for data in (np.where(elsewhere >= least, X.data, 0), X.data)
+        )
+        block = whole[:, [BLOCKS.index("words")]]  # all words of a training text are known, and blocks are equally long
+        shares: npt.NDArray[np.float64] = np.minimum(known / np.where(block > 0, block, 1), 1)
         return shares
 
     # --- explaining -----------------------------------------------------------------------------
