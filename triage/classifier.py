@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 import joblib
@@ -163,7 +164,7 @@ def _fit_svm(X: sp.csr_matrix, codes: Codes, size: int, C: float, seed: int) -> 
     present = np.unique(codes)
     coef = np.zeros((X.shape[1], size), np.float32)
     intercept = np.full(size, -1, np.float32)
-    if len(present) == 1:
+    if len(present) < 2:
         intercept[present] = 1
         return coef, intercept
     model = LinearSVC(C=C, random_state=seed).fit(X, codes)
@@ -283,6 +284,8 @@ def _fit_scores(
         raise ValueError(f"loss must be one of {LOSSES}, got {options['loss']!r}")
     if not options["C"] > 0:
         raise ValueError(f"C must be above 0, got {options['C']}")
+    if len(groups) != X.shape[0]:
+        raise ValueError(f"groups must have one entry for each of the {X.shape[0]} rows, got {len(groups)}")
     if options["n_folds"] < 2:
         raise ValueError(f"n_folds must be at least 2, got {options['n_folds']}")
     if options["loss"] == "squared_error":
@@ -419,7 +422,8 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         float array of shape (n_rows, n_classes)
             Rows sum to 1; columns in the order of `classes_`.
         """
-        return softmax(self.temperature_ * self._scores(X))
+        scores = self._scores(X)
+        return softmax(self.temperature_ * scores)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """Return the likeliest label of each row.
@@ -444,6 +448,27 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 # --- several targets, jointly -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Grouping:
+    """Columns sorted by a key, so that those of one key can be added up."""
+
+    order: Codes
+    starts: Codes
+    keys: Codes  # of each sum, ascending
+
+    @classmethod
+    def of(cls, key: Codes) -> Self:
+        """Group columns by their keys."""
+        order = np.argsort(key, kind="stable")
+        starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+        return cls(order, starts, key[order][starts])
+
+    def sums(self, values: Floats) -> Floats:
+        """Add up the columns of each key, (n_rows, n_keys)."""
+        added: Floats = np.add.reduceat(values[:, self.order], self.starts, axis=1)
+        return added
 
 
 @dataclass(frozen=True)
@@ -511,30 +536,41 @@ class JointClassifier:
     temperatures: Floats
     within: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _spans(self) -> list[tuple[int, int]]:
+        """First column and number of columns of each block."""
         sizes = [len(self.combinations) if block == JOINT else len(self.classes[block]) for block in self.blocks]
-        ends = np.cumsum(sizes)
+        return list(zip((np.cumsum(sizes) - sizes).tolist(), sizes, strict=True))
+
+    @cached_property
+    def _weights(self) -> Floats | sp.csr_matrix:
+        """The weights of shape (n_features, n_columns), dense or sparse, whichever is multiplied faster."""
         weights = sp.csr_matrix(
             (self.values * self.scale[self.columns], self.columns.astype(np.int32), self.starts),
-            shape=(len(self.starts) - 1, int(ends[-1])),
+            shape=(len(self.starts) - 1, len(self.intercept)),
         )
-        dense = weights.nnz > _DENSE_WEIGHTS * weights.shape[0] * weights.shape[1]
-        # Columns that make up the score of each combination, one array a block.
-        parts = []
-        for block, start, size in zip(self.blocks, ends - sizes, sizes, strict=True):
-            which = np.arange(size) if block == JOINT else self.combinations[:, list(self.classes).index(block)]
-            parts.append(start + which)
-        # Combinations in the order of each target's classes, and where each class begins.
-        members = {}
-        for target, name in enumerate(self.classes):
-            order = np.argsort(self.combinations[:, target], kind="stable")
-            members[name] = (
-                order,
-                np.searchsorted(self.combinations[order, target], np.arange(len(self.classes[name]))),
-            )
-        object.__setattr__(self, "_weights", weights.toarray() if dense else weights)
-        object.__setattr__(self, "_parts", parts)
-        object.__setattr__(self, "_members", members)
+        return weights.toarray() if weights.nnz > _DENSE_WEIGHTS * weights.shape[0] * weights.shape[1] else weights
+
+    @cached_property
+    def _parts(self) -> list[Codes]:
+        """For each block, the column that adds to the score of each combination."""
+        names = list(self.classes)
+        return [
+            start + (np.arange(size) if block == JOINT else self.combinations[:, names.index(block)])
+            for block, (start, size) in zip(self.blocks, self._spans, strict=True)
+        ]
+
+    @cached_property
+    def _members(self) -> dict[str, _Grouping]:
+        """The combinations by the class of each target; of a target within another by both classes."""
+        names = list(self.classes)
+        codes = {name: self.combinations[:, place].astype(np.intp) for place, name in enumerate(names)}
+        sizes = {name: len(labels) for name, labels in self.classes.items()}
+        keys = {
+            name: codes[self.within[name]] * sizes[name] + code if name in self.within else code
+            for name, code in codes.items()
+        }
+        return {name: _Grouping.of(key) for name, key in keys.items()}
 
     def scores(self, X: sp.csr_matrix) -> Floats:
         """Return the linear scores of all blocks.
@@ -547,7 +583,7 @@ class JointClassifier:
         -------
         float32 array of shape (n_rows, n_columns)
         """
-        product = X @ self._weights  # type: ignore[attr-defined]
+        product = X @ self._weights
         dense: Floats = product.toarray() if sp.issparse(product) else product
         return dense + self.intercept
 
@@ -564,15 +600,9 @@ class JointClassifier:
             Logits: their softmax is the joint distribution.
         """
         logits = np.zeros((len(scores), len(self.combinations)), np.float32)
-        for columns, share in zip(self._parts, self.shares.astype(np.float32), strict=True):  # type: ignore[attr-defined]
+        for columns, share in zip(self._parts, self.shares.astype(np.float32), strict=True):
             logits += share * scores[:, columns]
         return logits
-
-    def _marginal(self, joint: Floats, target: str) -> Floats:
-        """Add up the probabilities of the combinations of each label."""
-        order, starts = self._members[target]  # type: ignore[attr-defined]
-        marginal: Floats = np.add.reduceat(joint[:, order], starts, axis=1)
-        return np.maximum(marginal, _LEAST_PROBABILITY)
 
     def probabilities(self, joint: Floats) -> dict[str, Floats]:
         """Return calibrated probabilities of each target.
@@ -585,15 +615,28 @@ class JointClassifier:
         Returns
         -------
         dict of str to float32 array of shape (n_rows, n_classes)
-            Rows sum to 1; columns in the order of `classes`; none is 0.
+            Rows sum to 1; columns in the order of `classes`; none is 0. A target within another is as
+            probable as the other's class times its own share there.
         """
-        return {
-            target: _temper(self._marginal(joint, target), float(temperature))
-            for target, temperature in zip(self.classes, self.temperatures, strict=True)
-        }
+        found: dict[str, Floats] = {}
+        ordered = sorted(
+            zip(self.classes, self.temperatures.tolist(), strict=True), key=lambda item: item[0] in self.within
+        )
+        for target, temperature in ordered:
+            mass = np.log(np.maximum(self._members[target].sums(joint), _LEAST_PROBABILITY)) * np.float32(temperature)
+            if target not in self.within:
+                found[target] = softmax(mass)
+                continue
+            outer, inner = np.divmod(self._members[target].keys, len(self.classes[target]))
+            share = np.exp(mass - mass.max(1, keepdims=True))
+            whole = _Grouping.of(outer).sums(share)
+            outer_place = np.unique(outer, return_inverse=True)[1]
+            pairs = share / whole[:, outer_place] * found[self.within[target]][:, outer]
+            found[target] = np.maximum(_Grouping.of(inner).sums(pairs), _LEAST_PROBABILITY)
+        return {target: found[target] for target in self.classes}
 
     def best(self, joint: Floats, probabilities: Mapping[str, Floats]) -> dict[str, Codes]:
-        """Return the best class of each target; that of a target `within` another fits the other's best class.
+        """Return the best class of each target; that of a target within another fits the other's best class.
 
         Parameters
         ----------
@@ -606,10 +649,10 @@ class JointClassifier:
         dict of str to intp array of shape (n_rows,)
         """
         best = {target: probability.argmax(1) for target, probability in probabilities.items()}
-        names = list(self.classes)
-        for target, outer in self.within.items():
-            fits = self.combinations[:, names.index(outer)] == best[outer][:, None]
-            best[target] = self._marginal(np.where(fits, joint, 0), target).argmax(1)
+        for target, whole in self.within.items():
+            outer, inner = np.divmod(self._members[target].keys, len(self.classes[target]))
+            mass = np.where(outer == best[whole][:, None], self._members[target].sums(joint), -1)
+            best[target] = inner[mass.argmax(1)]
         return best
 
     def pull(self, combination_scores: Floats, target: str, label: int, features: Codes) -> Floats:
@@ -637,9 +680,9 @@ class JointClassifier:
         for_label, against = np.where(mine, joint, 0), np.where(mine, 0, joint)
         difference = for_label / max(for_label.sum(), 1e-300) - against / max(against.sum(), 1e-300)
         column = np.zeros(len(self.intercept))
-        for columns, share in zip(self._parts, self.shares, strict=True):  # type: ignore[attr-defined]
+        for columns, share in zip(self._parts, self.shares, strict=True):
             column += share * np.bincount(columns, difference, len(column))
-        weights: Floats = self._weights[features] @ column.astype(np.float32)  # type: ignore[attr-defined]
+        weights: Floats = self._weights[features] @ column.astype(np.float32)
         return weights
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -656,11 +699,6 @@ class JointClassifier:
         return cls(classes=classes, blocks=tuple(settings["blocks"]), within=settings["within"], **arrays)
 
 
-def _temper(probability: Floats, temperature: float) -> Floats:
-    """Raise probabilities to a power and make rows sum to 1."""
-    return softmax(np.log(probability) * np.float32(temperature))
-
-
 def _compress(
     X: sp.csr_matrix, coef: Floats, max_weights: int
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.int32], Floats]:
@@ -670,16 +708,13 @@ def _compress(
     )
     moves = np.abs(coef)
     moves *= typical[:, None]
-    least = (
-        np.partition(moves.ravel(), moves.size - max_weights)[moves.size - max_weights]
-        if moves.size > max_weights
-        else 0
-    )
+    n_dropped = moves.size - max_weights
+    most_dropped = np.partition(moves.ravel(), n_dropped - 1)[n_dropped - 1] if n_dropped > 0 else -1
     scale = np.maximum(np.abs(coef).max(0), 1e-12).astype(np.float32) / 127
     values, columns, per_row = [], [], []
     for start in range(0, len(coef), 4096):
         part = np.rint(coef[start : start + 4096] / scale).astype(np.int8)
-        part[moves[start : start + 4096] < least] = 0
+        part[moves[start : start + 4096] <= most_dropped] = 0
         row, column = np.nonzero(part)
         values.append(part[row, column])
         columns.append(column.astype(np.uint16))
@@ -726,6 +761,8 @@ def fit_joint(
     ValueError
         If a target has only one class, or an option is out of range.
     """
+    if options.max_weights < 1:
+        raise ValueError(f"max_weights must be at least 1, got {options.max_weights}")
     classes, codes = {}, {}
     for target, values in labels.items():
         found, code = _encode(values)
@@ -777,7 +814,7 @@ def _encode(values: Sequence[Any]) -> tuple[list[Any], Codes]:
 
 def _calibrate(classifier: JointClassifier, held_out: Floats, codes: Mapping[str, Codes]) -> JointClassifier:
     """Fit the shares of the blocks, and each target's temperature, to held-out scores."""
-    parts = [held_out[:, columns] for columns in classifier._parts]  # type: ignore[attr-defined]
+    parts = [held_out[:, columns] for columns in classifier._parts]
     right = {
         target: classifier.combinations[:, place] == codes[target][:, None]
         for place, target in enumerate(classifier.classes)
@@ -793,9 +830,14 @@ def _calibrate(classifier: JointClassifier, held_out: Floats, codes: Mapping[str
     if len(classifier.classes) == 1:
         return weighed
     joint = softmax(weighed.combination_scores(held_out))
-    temperatures = []
-    for target, code in codes.items():
-        logarithms = np.log(weighed._marginal(joint, target))
-        right_class = code[:, None] == np.arange(logarithms.shape[1])
-        temperatures.append(float(fit_weights([logarithms], right_class, [1.0])[0]))
-    return replace(weighed, temperatures=np.array(temperatures))
+    for place, (target, code) in enumerate(codes.items()):
+
+        def surprise(temperature: float, place: int = place, target: str = target, code: Codes = code) -> float:
+            temperatures = weighed.temperatures.copy()
+            temperatures[place] = temperature
+            probability = replace(weighed, temperatures=temperatures).probabilities(joint)[target]
+            return float(-np.log(probability[np.arange(len(code)), code]).mean())
+
+        found = scipy.optimize.minimize_scalar(surprise, bounds=(0.1, 5), method="bounded", options={"xatol": 0.005})
+        weighed.temperatures[place] = found.x
+    return weighed
