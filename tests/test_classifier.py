@@ -1,0 +1,568 @@
+"""Tests of `triage.classifier`: scikit-learn's contract, exact held-out scores, joint and calibrated probabilities."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from triage import LabelClassifier
+from triage.classifier import (
+    JOINT,
+    LOSSES,
+    JointClassifier,
+    JointOptions,
+    fit_joint,
+    fit_squared_error,
+    fit_squared_hinge,
+    fit_weights,
+    gram_matrix,
+    softmax,
+)
+
+TOPICS = ["land", "liquor", "tax"]
+PLACES = {"land": "local", "liquor": "ministry", "tax": "agency"}
+
+
+def random_matrix(n_rows, n_features, density=0.4, seed=0):
+    return sp.random(n_rows, n_features, density, "csr", np.float32, np.random.default_rng(seed))
+
+
+def clusters(n_rows=60, n_features=12, seed=0):
+    """Rows round one centre a topic, with the topic's code."""
+    generator = np.random.default_rng(seed)
+    codes = np.arange(n_rows) % len(TOPICS)
+    X = generator.normal(0, 0.6, (n_rows, n_features))
+    X[np.arange(n_rows), codes] += 1.5
+    return sp.csr_matrix(X.astype(np.float32)), codes
+
+
+def desk(n_rows=90, seed=0):
+    """Rows with a topic, a jurisdiction that mostly follows from it, and a level that only local ones have."""
+    X, codes = clusters(n_rows, seed=seed)
+    generator = np.random.default_rng(seed + 1)
+    topics = [TOPICS[code] for code in codes]
+    places = [PLACES[topic] if generator.random() < 0.8 else "local" for topic in topics]
+    levels = [("commune", "province")[generator.integers(2)] if place == "local" else "" for place in places]
+    return X, {"topic": topics, "jurisdiction": places, "level": levels}
+
+
+def read(classifier, X):
+    """Return combination scores, joint distribution and probabilities of a matrix."""
+    scores = classifier.combination_scores(classifier.scores(X))
+    joint = softmax(scores)
+    return scores, joint, classifier.probabilities(joint)
+
+
+# --- scikit-learn -----------------------------------------------------------------------------------
+
+
+@parametrize_with_checks([LabelClassifier(), LabelClassifier(loss="squared_error")])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_label_classifier_learns_and_its_probabilities_sum_to_one(loss):
+    X, codes = clusters()
+    y = np.array(TOPICS)[codes]
+    model = LabelClassifier(loss=loss).fit(X, y)
+    assert model.classes_.tolist() == TOPICS
+    assert model.score(X, y) > 0.9
+    probability = model.predict_proba(X)
+    assert probability.sum(1) == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(model.classes_[probability.argmax(1)], model.predict(X))
+    assert model.held_out_scores_.shape == (60, 3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("n_rows", [2, 3, 5])
+def test_class_with_a_single_example_has_a_probability_above_zero(loss, n_rows):
+    X, _ = clusters(n_rows)
+    y = ["a"] * (n_rows - 1) + ["b"]
+    model = LabelClassifier(loss=loss).fit(X, y)
+    assert (model.predict_proba(X) > 0).all()
+    assert model.predict_proba(X).sum(1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_all_classes_with_a_single_example(loss):
+    X, _ = clusters(6)
+    model = LabelClassifier(loss=loss).fit(X, list("abcdef"))
+    assert (model.predict_proba(X) > 0).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_sparse_and_dense_rows_give_the_same(loss):
+    X, codes = clusters()
+    sparse, dense = (LabelClassifier(loss=loss).fit(matrix, codes) for matrix in (X, X.toarray()))
+    assert sparse.predict_proba(X) == pytest.approx(dense.predict_proba(X.toarray()), abs=1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_order_of_rows_does_not_matter(loss):
+    X, codes = clusters(45)
+    order = np.random.default_rng(1).permutation(45)
+    groups = np.arange(45) // 3
+    plain = LabelClassifier(loss=loss).fit(X, codes, groups=groups)
+    moved = LabelClassifier(loss=loss).fit(X[order], codes[order], groups=groups[order])
+    assert moved.coef_ == pytest.approx(plain.coef_, abs=2e-3)
+    assert moved.predict_proba(X) == pytest.approx(plain.predict_proba(X), abs=0.1)
+    if loss == "squared_error":  # folds of the hinge depend on the order of the rows
+        assert moved.held_out_scores_ == pytest.approx(plain.held_out_scores_[order], abs=1e-4)
+        assert moved.predict_proba(X) == pytest.approx(plain.predict_proba(X), abs=1e-3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_names_of_classes_only_order_the_columns(loss):
+    X, codes = clusters(45)
+    plain = LabelClassifier(loss=loss).fit(X, codes)
+    renamed = LabelClassifier(loss=loss).fit(X, np.array(["z", "m", "a"])[codes])
+    assert renamed.classes_.tolist() == ["a", "m", "z"]
+    assert renamed.predict_proba(X)[:, ::-1] == pytest.approx(plain.predict_proba(X), abs=0.1)
+    assert renamed.coef_[:, ::-1] == pytest.approx(plain.coef_, abs=2e-3)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_same_seed_gives_the_same_bits(loss):
+    X, codes = clusters()
+    first, second = (LabelClassifier(loss=loss, random_state=3).fit(X, codes) for _ in range(2))
+    assert np.array_equal(first.predict_proba(X), second.predict_proba(X))
+    assert first.temperature_ == second.temperature_
+
+
+@pytest.mark.slow
+def test_number_of_jobs_does_not_matter():
+    X, codes = clusters()
+    first, second = (LabelClassifier(n_jobs=n_jobs).fit(X, codes) for n_jobs in (1, 2))
+    assert np.array_equal(first.predict_proba(X), second.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"loss": "log"}, r"loss must be one of \('squared_error', 'squared_hinge'\), got 'log'"),
+        ({"C": 0}, "C must be above 0, got 0"),
+        ({"n_folds": 1}, "n_folds must be at least 2, got 1"),
+    ],
+)
+def test_option_out_of_range_is_refused(options, match):
+    X, codes = clusters(6)
+    with pytest.raises(ValueError, match=match):
+        LabelClassifier(**options).fit(X, codes)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="at least two classes, got one class in 6 rows"):
+        LabelClassifier().fit(clusters(6)[0], ["a"] * 6)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_groups_of_another_length_are_refused(loss):
+    X, codes = clusters(6)
+    with pytest.raises(ValueError, match="groups must have one entry for each of the 6 rows, got 4"):
+        LabelClassifier(loss=loss).fit(X, codes, groups=[0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows_of_one_group_are_fitted(loss):
+    X, codes = clusters(9)
+    model = LabelClassifier(loss=loss).fit(X, codes, groups=["a"] * 9)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+# --- scores -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("density", [0.02, 0.3, 1.0])
+def test_gram_matrix_is_the_product(density):
+    X = random_matrix(80, 200, density)
+    assert gram_matrix(X) == pytest.approx((X @ X.T).toarray(), rel=1e-5, abs=1e-5)
+
+
+def test_gram_matrix_of_an_empty_matrix():
+    assert (gram_matrix(sp.csr_matrix((3, 5), dtype=np.float32)) == 0).all()
+
+
+@pytest.mark.parametrize(
+    "groups", [np.arange(24), np.arange(24) // 5, np.arange(24) % 3], ids=["rows", "runs", "thirds"]
+)
+def test_held_out_scores_are_those_of_training_without_the_group(groups):
+    X = random_matrix(24, 40)
+    codes, C = np.arange(24) % 3, 2.0
+    (scores,) = fit_squared_error(X, [codes], [3], C, groups)
+    signs = np.where(codes[:, None] == np.arange(3), 1.0, -1.0)
+    dense = X.toarray().astype(float)
+    for group in np.unique(groups):
+        kept, out = groups != group, groups == group
+        # Ridge on the rest, with the mean of all rows as its constant.
+        left = dense[kept].T @ dense[kept] + np.eye(40) / (2 * C)
+        coef = np.linalg.solve(left, dense[kept].T @ (signs[kept] - signs.mean(0)))
+        assert scores.held_out[out] == pytest.approx(dense[out] @ coef + signs.mean(0), abs=1e-3)
+    assert scores.intercept == pytest.approx(signs.mean(0), abs=1e-6)
+
+
+def test_held_out_scores_come_close_to_those_of_a_second_training():
+    X, codes = clusters(60)
+    groups = np.arange(60) // 3  # one row of each class, so that the mean of the rest is the same
+    (scores,) = fit_squared_error(X, [codes], [3], 2.0, groups)
+    for group in (0, 7, 19):
+        kept, out = groups != group, groups == group
+        (rest,) = fit_squared_error(X[kept], [codes[kept]], [3], 2.0, groups[kept])
+        assert scores.held_out[out] == pytest.approx(X[out] @ rest.coef + rest.intercept, abs=1e-3)
+
+
+def test_hinge_scores_are_held_out_by_folds():
+    X, codes = clusters(60)
+    groups = np.arange(60) // 2
+    (scores,) = fit_squared_hinge(X, [codes], [3], 3.0, groups, n_folds=3)
+    in_sample = X @ scores.coef + scores.intercept
+    assert (scores.held_out.argmax(1) == codes).mean() > 0.7
+    assert not np.allclose(scores.held_out, in_sample, atol=0.05)
+
+
+def test_blocks_are_fitted_as_if_each_were_alone():
+    X, codes = clusters(30)
+    other = np.arange(30) % 2
+    together = fit_squared_error(X, [codes, other], [3, 2], 2.0, np.arange(30))
+    for block, (code, size) in enumerate([(codes, 3), (other, 2)]):
+        (alone,) = fit_squared_error(X, [code], [size], 2.0, np.arange(30))
+        assert together[block].coef == pytest.approx(alone.coef, abs=1e-4)
+        assert together[block].held_out == pytest.approx(alone.held_out, abs=1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows_of_unknown_class_hardly_move_the_others(loss):
+    X, codes = clusters(60)
+    far = sp.csr_matrix(np.eye(12, dtype=np.float32)[[10, 11]] * 0.01)
+    fit = fit_squared_error if loss == "squared_error" else fit_squared_hinge
+    (plain,) = fit(X, [codes], [3], 2.0, np.arange(60))
+    (more,) = fit(sp.vstack([X, far]).tocsr(), [np.concatenate((codes, [-1, -1]))], [3], 2.0, np.arange(62))
+    assert more.coef == pytest.approx(plain.coef, abs=1e-2)
+    assert more.intercept == pytest.approx(plain.intercept, abs=1e-2)
+    assert np.isfinite(more.held_out).all()
+
+
+def test_too_many_rows_for_the_closed_form_are_refused():
+    X = sp.csr_matrix((20_001, 2), dtype=np.float32)
+    codes = np.arange(20_001) % 2
+    with pytest.raises(ValueError, match="takes at most 20000 rows, got 20001; use loss='squared_hinge'"):
+        fit_squared_error(X, [codes], [2], 1.0, codes)
+
+
+# --- calibration ------------------------------------------------------------------------------------
+
+
+def test_one_weight_is_the_best_temperature():
+    generator = np.random.default_rng(0)
+    scores = generator.normal(size=(400, 4))
+    truth = np.array([generator.choice(4, p=row) for row in softmax(2.5 * scores)])
+    right = truth[:, None] == np.arange(4)
+    (found,) = fit_weights([scores], right, [1.0])
+    grid = np.linspace(0.5, 6, 1101)
+    losses = [-np.log(softmax(temperature * scores)[right]).mean() for temperature in grid]
+    assert found == pytest.approx(grid[int(np.argmin(losses))], abs=0.02)
+
+
+def test_weights_are_the_same_whichever_classes_come_first():
+    generator = np.random.default_rng(0)
+    features = [generator.normal(size=(200, 4)) for _ in range(2)]
+    right = (features[0] + 0.5 * features[1] + generator.gumbel(size=(200, 4))).argmax(1)[:, None] == np.arange(4)
+    plain = fit_weights(features, right, [1.0, 1.0])
+    order = [2, 0, 3, 1]
+    assert fit_weights([f[:, order] for f in features], right[:, order], [1.0, 1.0]) == pytest.approx(plain, abs=1e-2)
+    assert fit_weights([f[::-1] for f in features], right[::-1], [1.0, 1.0]) == pytest.approx(plain, abs=1e-2)
+
+
+def test_weights_are_never_negative():
+    scores = np.eye(3)[np.arange(90) % 3]
+    wrong = (np.arange(90) + 1)[:, None] % 3 == np.arange(3)
+    assert fit_weights([scores], wrong, [1.0])[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_weights_do_not_depend_on_rows_without_a_right_outcome():
+    generator = np.random.default_rng(0)
+    scores = generator.normal(size=(200, 3))
+    right = (scores + generator.gumbel(size=(200, 3))).argmax(1)[:, None] == np.arange(3)
+    plain = fit_weights([scores], right, [1.0])
+    more = np.vstack([scores, 5 * generator.normal(size=(100, 3))])
+    assert fit_weights([more], np.vstack([right, np.zeros((100, 3), bool)]), [1.0]) == pytest.approx(plain, abs=1e-2)
+
+
+# --- jointly ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_probabilities_of_each_target_sum_to_one_and_none_is_zero(loss):
+    X, labels = desk()
+    classifier, held_out = fit_joint(X, labels, options=JointOptions(loss=loss), within={"level": "jurisdiction"})
+    far = sp.vstack([X, 50 * X[:3], sp.csr_matrix((1, X.shape[1]), dtype=np.float32)]).tocsr()
+    _, joint, probabilities = read(classifier, far)
+    assert joint.sum(1) == pytest.approx(1, abs=1e-5)
+    for target, probability in probabilities.items():
+        assert probability.shape == (94, len(classifier.classes[target]))
+        assert probability.sum(1) == pytest.approx(1, abs=1e-5)
+        assert (probability > 0).all()
+    assert held_out.shape == (90, len(classifier.intercept))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_joint_classifier_learns_all_targets(loss):
+    X, labels = desk(150)
+    classifier, _ = fit_joint(X, labels, options=JointOptions(loss=loss))
+    _, joint, probabilities = read(classifier, X)
+    for target, best in classifier.best(joint, probabilities).items():
+        right = np.array(classifier.classes[target])[best] == np.array(labels[target])
+        assert right.mean() > (0.55 if target == "level" else 0.8)
+
+
+def test_best_level_fits_the_best_jurisdiction():
+    X, labels = desk(150)
+    classifier, _ = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
+    _, joint, probabilities = read(classifier, random_matrix(400, 12, 1.0) * 3)
+    best = classifier.best(joint, probabilities)
+    seen = set(zip(labels["jurisdiction"], labels["level"], strict=True))
+    for place, level in zip(best["jurisdiction"], best["level"], strict=True):
+        assert (classifier.classes["jurisdiction"][place], classifier.classes["level"][level]) in seen
+    for target in ("topic", "jurisdiction"):
+        assert np.array_equal(best[target], probabilities[target].argmax(1))
+
+
+def test_combination_never_seen_has_no_probability_of_its_own():
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions())
+    seen = set(zip(*labels.values(), strict=True))
+    found = {
+        tuple(classifier.classes[target][code] for target, code in zip(labels, row, strict=True))
+        for row in classifier.combinations.tolist()
+    }
+    assert found == seen
+    assert len(classifier.combinations) == len(seen)
+    _, joint, probabilities = read(classifier, X)
+    # land is never of the ministry: what the joint distribution gives both at once is 0, the product of the two is not
+    land = classifier.combinations[:, 0] == classifier.classes["topic"].index("land")
+    ministry = classifier.combinations[:, 1] == classifier.classes["jurisdiction"].index("ministry")
+    assert joint[:, land & ministry].sum() == 0
+    product = (
+        probabilities["topic"][:, classifier.classes["topic"].index("land")]
+        * probabilities["jurisdiction"][:, classifier.classes["jurisdiction"].index("ministry")]
+    )
+    assert (product > 0).all()
+
+
+def test_probability_of_a_label_is_that_of_its_combinations():
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions())
+    even = replace(classifier, temperatures=np.ones(3))
+    _, joint, probabilities = read(even, X)
+    for target, probability in probabilities.items():
+        place = list(labels).index(target)
+        for label in range(probability.shape[1]):
+            expected = joint[:, classifier.combinations[:, place] == label].sum(1)
+            assert probability[:, label] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_single_target_is_a_softmax_of_its_scores(loss):
+    X, codes = clusters()
+    classifier, _ = fit_joint(X, {"topic": [TOPICS[code] for code in codes]}, options=JointOptions(loss=loss))
+    assert classifier.blocks == ("topic",)
+    _, _, probabilities = read(classifier, X)
+    expected = softmax(classifier.shares[0] * classifier.scores(X))
+    assert probabilities["topic"] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows_that_lack_a_label_still_teach_the_others(loss):
+    X, labels = desk(120)
+    more, extra = desk(60, seed=5)
+    unlabelled = {"topic": extra["topic"], "jurisdiction": [None] * 60, "level": [None] * 60}
+    both = {target: labels[target] + unlabelled[target] for target in labels}
+    classifier, held_out = fit_joint(
+        sp.vstack([X, more]).tocsr(), both, options=JointOptions(loss=loss), n_held_out=120
+    )
+    assert held_out.shape[0] == 120
+    assert classifier.classes["jurisdiction"] == sorted(set(labels["jurisdiction"]))
+    _, _, probabilities = read(classifier, more)
+    right = np.array(classifier.classes["topic"])[probabilities["topic"].argmax(1)] == np.array(extra["topic"])
+    assert right.mean() > 0.8
+
+
+@pytest.mark.xfail(
+    reason="a class without a combination takes its neighbour's probability, or an IndexError", strict=True
+)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", ["aaa", "mmm", "zzz"])
+def test_label_without_a_combination_has_the_least_probability(loss, name):
+    X, labels = desk(60)
+    rare = {**{target: list(values) for target, values in labels.items()}}
+    rare["topic"][0], rare["jurisdiction"][0], rare["level"][0] = name, None, None
+    classifier, _ = fit_joint(X, rare, options=JointOptions(loss=loss))
+    _, _, probabilities = read(classifier, X)
+    column = classifier.classes["topic"].index(name)
+    assert probabilities["topic"].sum(1) == pytest.approx(1, abs=1e-5)
+    assert (probabilities["topic"].argmin(1) == column).all()
+    others = np.delete(probabilities["topic"], column, 1)
+    assert others.sum(1) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.xfail(reason="the name stands for the block of combinations", strict=True)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_target_called_joint_is_a_target_like_others(loss):
+    X, labels = desk(60)
+    named = {JOINT: labels["topic"], "jurisdiction": labels["jurisdiction"]}
+    plain = {"topic": labels["topic"], "jurisdiction": labels["jurisdiction"]}
+    expected = read(fit_joint(X, plain, options=JointOptions(loss=loss))[0], X)[2]["topic"]
+    assert read(fit_joint(X, named, options=JointOptions(loss=loss))[0], X)[2][JOINT] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("labels", [[3, 1, 2], [True, False, True], ["a", "b", "c"], [2**70, 1, 2]], ids=str)
+def test_labels_come_back_as_they_are(labels):
+    X, codes = clusters(30)
+    classifier, _ = fit_joint(X, {"label": [labels[code] for code in codes]}, options=JointOptions())
+    assert classifier.classes["label"] == sorted(set(labels))
+    assert [type(label) for label in classifier.classes["label"]] == [type(label) for label in sorted(set(labels))]
+
+
+@pytest.mark.xfail(reason="they silently become text", strict=True)
+@pytest.mark.parametrize("labels", [["a", 1, 2], [True, 2, "True"]], ids=str)
+def test_labels_of_several_kinds_are_refused(labels):
+    X, codes = clusters(30)
+    with pytest.raises(ValueError, match="'label' must have labels of one kind, got"):
+        fit_joint(X, {"label": [labels[code] for code in codes]}, options=JointOptions())
+
+
+def test_one_class_is_refused_with_the_name_of_its_target():
+    X, labels = desk(12)
+    with pytest.raises(ValueError, match="target 'level' must have at least two classes, got one class in 12 rows"):
+        fit_joint(X, {**labels, "level": ["x"] * 12}, options=JointOptions())
+
+
+def test_random_state_and_order_of_targets():
+    X, labels = desk()
+    options = JointOptions(random_state=4)
+    first, second = (fit_joint(X, labels, options=options)[0] for _ in range(2))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(first.to_state()[1].values(), second.to_state()[1].values(), strict=True)
+    )
+    turned, _ = fit_joint(X, dict(reversed(labels.items())), options=JointOptions(loss="squared_error"))
+    plain, _ = fit_joint(X, labels, options=JointOptions(loss="squared_error"))
+    for target in labels:
+        assert read(turned, X)[2][target] == pytest.approx(read(plain, X)[2][target], abs=0.02)
+
+
+# --- fewer weights ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("max_weights", [1, 2, 7, 50, 10_000])
+def test_at_most_so_many_weights_are_kept(max_weights):
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions(max_weights=max_weights))
+    assert len(classifier.values) <= max_weights
+    assert np.isfinite(read(classifier, X)[0]).all()
+
+
+def test_at_most_so_many_weights_are_kept_of_two_classes():
+    X, codes = clusters(30)
+    for max_weights in (1, 3, 5):  # the two columns mirror each other, so weights tie in pairs
+        classifier, _ = fit_joint(X, {"label": (codes > 0).tolist()}, options=JointOptions(max_weights=max_weights))
+        assert len(classifier.values) <= max_weights
+
+
+def test_weights_kept_are_those_that_move_scores_most():
+    X, labels = desk()
+    whole, _ = fit_joint(X, labels, options=JointOptions())
+    part, _ = fit_joint(X, labels, options=JointOptions(max_weights=len(whole.values) // 2))
+    close, _ = fit_joint(X, labels, options=JointOptions(max_weights=4 * len(whole.values) // 5))
+    scores = [read(classifier, X)[2]["topic"] for classifier in (whole, close, part)]
+    assert np.abs(scores[1] - scores[0]).mean() < np.abs(scores[2] - scores[0]).mean() < 0.2
+
+
+def test_no_weights_at_all_are_refused():
+    X, labels = desk(12)
+    with pytest.raises(ValueError, match="max_weights must be at least 1, got 0"):
+        fit_joint(X, labels, options=JointOptions(max_weights=0))
+
+
+def test_eight_bits_change_scores_little():
+    X, codes = clusters()
+    classifier, _ = fit_joint(X, {"topic": codes.tolist()}, options=JointOptions(loss="squared_error"))
+    (exact,) = fit_squared_error(X, [codes], [3], 3.0, np.arange(60))
+    assert classifier.scores(X) == pytest.approx(X @ exact.coef + exact.intercept, abs=0.05)
+    assert classifier.values.dtype == np.int8
+
+
+# --- explaining and storing -------------------------------------------------------------------------
+
+
+def difference_of_scores(classifier, scores, joint, target, label):
+    """Score of the label's combinations less that of the others, each weighed by its share of the probability."""
+    mine = classifier.combinations[:, list(classifier.classes).index(target)] == label
+    return (scores[mine] @ joint[mine]) / joint[mine].sum() - (scores[~mine] @ joint[~mine]) / joint[~mine].sum()
+
+
+@pytest.mark.parametrize(("target", "label"), [*itertools.product(["topic", "jurisdiction", "level"], range(3))])
+def test_pull_and_a_constant_are_the_difference_of_scores(target, label):
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions())
+    every = np.arange(X.shape[1])
+    for row in (0, 1, 2):
+        scores, joint, _ = read(classifier, X[row])
+        shares = joint[0].astype(float)
+        pull = classifier.pull(scores[0], target, label, every)
+        zero = classifier.combination_scores(classifier.scores(sp.csr_matrix((1, X.shape[1]), dtype=np.float32)))[0]
+        constant = difference_of_scores(classifier, zero, shares, target, label)
+        expected = difference_of_scores(classifier, scores[0], shares, target, label)
+        assert (X[row] @ pull)[0] + constant == pytest.approx(expected, abs=1e-3)
+        some = np.array([4, 1])
+        assert classifier.pull(scores[0], target, label, some) == pytest.approx(pull[some], abs=1e-5)
+
+
+def test_pull_is_the_slope_of_the_log_odds():
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions())
+    row = X[4].toarray().astype(float)[0]
+    scores, _, _ = read(classifier, X[4])
+
+    def log_odds(values):
+        exact = values @ np.asarray(
+            classifier._weights.todense() if sp.issparse(classifier._weights) else classifier._weights
+        )
+        logits = sum(
+            share * (exact + classifier.intercept)[columns]
+            for columns, share in zip(classifier._parts, classifier.shares, strict=True)
+        )
+        mine = classifier.combinations[:, 0] == 1
+        joint = softmax(logits[None])[0]
+        return np.log(joint[mine].sum() / joint[~mine].sum())
+
+    step = 1e-4
+    slope = [(log_odds(row + step * unit) - log_odds(row - step * unit)) / (2 * step) for unit in np.eye(len(row))]
+    assert classifier.pull(scores[0], "topic", 1, np.arange(len(row))) == pytest.approx(slope, abs=1e-2)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_state_goes_through_json_and_back(loss):
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions(loss=loss), within={"level": "jurisdiction"})
+    settings, arrays = classifier.to_state()
+    again = JointClassifier.from_state(json.loads(json.dumps(settings)), arrays)
+    for one, other in zip(read(classifier, X)[:2], read(again, X)[:2], strict=True):
+        assert np.array_equal(one, other)
+    assert again.within == classifier.within
+    assert again.classes == classifier.classes
+
+
+def test_row_does_not_depend_on_the_others():
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions())
+    _, _, together = read(classifier, X)
+    for row in (0, 17, 89):
+        _, _, alone = read(classifier, X[row])
+        for target in labels:
+            assert np.array_equal(alone[target][0], together[target][row])
