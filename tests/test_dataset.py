@@ -145,9 +145,9 @@ def test_empty_workbook_is_refused(tmp_path: Path) -> None:
         read_table(tmp_path / "empty.xlsx")
 
 
-def test_other_encoding_names_line_and_byte_and_remedy() -> None:
-    with pytest.raises(DatasetError, match=r"line 2 \(byte 7 of the file.*save it again as UTF-8"):
-        read_table(stream(b"text\na\xc3\xa9\xe9\n".replace(b"a\xc3\xa9", b"ab")), format="csv")
+def test_other_encoding_names_line_and_remedy() -> None:
+    with pytest.raises(DatasetError, match="line 2 is not; save it as UTF-8"):
+        read_table(stream(b"text\nab\xe9\n"), format="csv")
 
 
 def test_every_ragged_and_nul_row_is_named() -> None:
@@ -361,10 +361,6 @@ def test_lines_come_in_order_with_blank_ones() -> None:
     assert list(iter_texts(stream("\ufeffmột\r\n\n \nhai"))) == [(1, "một"), (2, ""), (3, ""), (4, "hai")]
 
 
-def test_lines_of_a_text_stream_are_read() -> None:
-    assert list(iter_texts(io.StringIO("a\nb\ud800\n"))) == [(1, "a"), (2, "b\ufffd")]
-
-
 def test_undecodable_bytes_are_replaced_and_long_lines_kept() -> None:
     (first, second) = (text for _, text in iter_texts(stream(b"a\xff\n" + b"x" * 2_000_000)))
     assert (first, len(second)) == ("a\ufffd", 2_000_000)
@@ -453,7 +449,7 @@ def test_table_without_rows_is_refused() -> None:
         (3, "must be text, got int"),
         ("x" * 1_000_001, "at most 1,000,000 characters, got 1,000,001"),
         (f"{SECRET}\0", "must not hold NUL"),
-        (f"{SECRET}\udc80", "must not hold lone surrogates"),
+        (f"{SECRET}\udc80", "must not hold .*lone surrogates"),
     ],
 )
 def test_text_must_be_text(cell: Any, problem: str) -> None:

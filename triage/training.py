@@ -14,6 +14,7 @@ import pandas as pd
 
 from triage.classifier import LOSSES, JointOptions, fit_joint, softmax
 from triage.dataset import (
+    REGISTER_TARGETS,
     Taxonomy,
     fingerprint,
     read_abbreviations,
@@ -32,8 +33,6 @@ from triage.triager import Triager
 
 logger = logging.getLogger(__name__)
 
-#: Targets that a competence register brings, and the column of the questions and of the register they stand in.
-REGISTER_TARGETS = {"level": "level", "agency": "agency", "matter": "matter_id"}
 _WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
 _MARKED_SHARE = 0.2  # from this share of texts with diacritics on, copies without them are trained on too
 

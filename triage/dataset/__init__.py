@@ -1,0 +1,36 @@
+"""Tables in: read, checked, and every fault reported at once.
+
+Text formats (CSV, TSV, JSON Lines) are read as text: a cell ``NA`` stays text, an id ``007`` keeps its zeros.
+A faulty table raises one :class:`~triage.errors.DatasetError` that names every fault by row and column; a
+message never repeats what a cell of text says.
+"""
+
+from triage.dataset.checks import MAX_TEXT_CHARS
+from triage.dataset.files import Source, iter_rows, iter_texts, read_table, write_table
+from triage.dataset.questions import SPLITS, fingerprint, read_questions
+from triage.dataset.taxonomy import (
+    REGISTER_TARGETS,
+    Taxonomy,
+    Topic,
+    read_abbreviations,
+    read_register_table,
+    read_taxonomy,
+)
+
+__all__ = [
+    "MAX_TEXT_CHARS",
+    "REGISTER_TARGETS",
+    "SPLITS",
+    "Source",
+    "Taxonomy",
+    "Topic",
+    "fingerprint",
+    "iter_rows",
+    "iter_texts",
+    "read_abbreviations",
+    "read_questions",
+    "read_register_table",
+    "read_table",
+    "read_taxonomy",
+    "write_table",
+]

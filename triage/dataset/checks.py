@@ -1,0 +1,129 @@
+"""What cells must be, and how faults are worded: never by what a cell of text says."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from triage.errors import DatasetError, Fault
+
+MAX_TEXT_CHARS = 1_000_000
+UNSAFE = re.compile("[\0\ud800-\udfff]")
+SAFE = "must not hold NUL characters or lone surrogates"
+
+#: The check of one cell: what is wrong with it, None when it is good.
+Problem: TypeAlias = Callable[[Any], "str | None"]
+
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MAX_REPR_CHARS = 40
+_MAX_LISTED = 12
+
+
+def raise_if(faults: Sequence[Fault], source: str | Path) -> None:
+    """Raise one error with all faults in the order of their rows, if there are any."""
+    if faults:
+        raise DatasetError(source=source, faults=sorted(faults, key=lambda fault: fault.row or 0))
+
+
+def cell_faults(frame: pd.DataFrame, column: str, problem: Problem) -> list[Fault]:
+    """Apply a check to every cell of a column, if it is there."""
+    if column not in frame.columns:
+        return []
+    cells = frame[column]
+    cells = cells.convert_dtypes() if cells.dtype.kind == "f" else cells  # whole numbers beside a gap are whole
+    found = ((row, problem(cell)) for row, cell in enumerate(cells.tolist(), 1))
+    return [Fault(row, cut(column), what) for row, what in found if what]
+
+
+def text_problem(cell: Any) -> str | None:
+    """Check a question's text."""
+    if not isinstance(cell, str):
+        return "must not be missing" if is_missing(cell) else f"must be text, got {type(cell).__name__}"
+    if not cell.strip():
+        return "must not be blank"
+    if len(cell) > MAX_TEXT_CHARS:
+        return f"must have at most {MAX_TEXT_CHARS:,} characters, got {len(cell):,}"
+    return SAFE if UNSAFE.search(cell) else None
+
+
+def label_problem(known: Collection[Any] | None = None) -> Problem:
+    """Make the check of a label, against the known ones if given."""
+
+    @lru_cache(maxsize=None, typed=True)
+    def unknown(cell: Any) -> str:
+        return f"must be one of {listing(known or (), cell)}, got {cut(repr(cell))}"
+
+    def problem(cell: Any) -> str | None:
+        if is_missing(cell):
+            return "must not be missing"
+        if not isinstance(cell, str | int | np.bool_ | np.integer):
+            return f"must be text, a whole number or a boolean, got {type(cell).__name__}"
+        if isinstance(cell, str) and (cell != cell.strip() or UNSAFE.search(cell)):
+            return f"must have no white space around it, no NUL and no lone surrogate, got {cut(repr(cell))}"
+        return None if known is None or cell in known else unknown(cell)
+
+    return problem
+
+
+def date_problem(cell: Any) -> str | None:
+    """Check a date; it may be empty."""
+    if is_missing(cell) or isinstance(cell, date):
+        return None
+    try:
+        date.fromisoformat(cell if isinstance(cell, str) and _ISO_DATE.fullmatch(cell) else "")
+    except ValueError:
+        return "must be an ISO date such as 2025-07-01, or empty"
+    return None
+
+
+def repeat_faults(frame: pd.DataFrame, column: str) -> list[Fault]:
+    """Name the rows whose cell stood in an earlier row already."""
+    first: dict[str, int] = {}
+    cells = enumerate(frame[column].tolist() if column in frame.columns else [], 1)
+    found = ((row, first.setdefault(str(cell), row)) for row, cell in cells if not is_missing(cell))
+    return [Fault(row, column, f"must be unique, but row {seen} has the same") for row, seen in found if row != seen]
+
+
+def column_faults(columns: Iterable[Any]) -> list[Fault]:
+    """Check the names of columns."""
+    counts = Counter(columns)
+    faults = [Fault(None, cut(key), f"must be unique, occurs {n} times") for key, n in counts.items() if n > 1]
+    return faults + [Fault(None, cut(key), SAFE) for key in counts if UNSAFE.search(str(key))]
+
+
+def absent_faults(columns: Sequence[str], frame: pd.DataFrame) -> list[Fault]:
+    """Name the columns that are not there."""
+    there = list(frame.columns)
+    absent = [column for column in columns if column not in there]
+    return [Fault(None, column, f"must be there; the columns are {listing(there, column)}") for column in absent]
+
+
+def is_missing(cell: Any) -> bool:
+    """Say whether a cell holds nothing: None, NaN, NA, NaT or an empty text."""
+    if isinstance(cell, str):
+        return not cell
+    return cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and cell != cell)
+
+
+def cut(name: Any) -> str:
+    """Cut a name or value to be shown: in a file without a header a column's name is a question's words."""
+    text = str(name)
+    return text if len(text) <= _MAX_REPR_CHARS else text[: _MAX_REPR_CHARS - 1] + "…"
+
+
+def listing(known: Iterable[Any], wanted: Any) -> str:
+    """List the first known values, and the one nearest to what was wanted."""
+    values = sorted(known, key=str) if isinstance(known, set | frozenset) else list(known)
+    rest = f" and {len(values) - _MAX_LISTED} more" if len(values) > _MAX_LISTED else ""
+    near = difflib.get_close_matches(str(wanted), list(map(str, values)), 1)
+    hint = f" (did you mean {cut(repr(near[0]))}?)" if near else ""
+    return ", ".join(cut(repr(value)) for value in values[:_MAX_LISTED]) + rest + hint
