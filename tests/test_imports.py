@@ -26,13 +26,14 @@ RANKS = {
     "scope": 2,
     "triager": 3,
     "training": 4,
-    "evaluation": 4,
     "letters": 4,
     "report": 4,
-    "service": 5,
-    "cli": 5,
-    "integrations": 5,
-    "__init__": 6,  # re-exports; nothing inside imports it
+    "evaluation": 5,  # trains as a recipe says and measures what comes out, so it stands above training
+    "card": 5,
+    "service": 6,
+    "cli": 6,
+    "integrations": 6,
+    "__init__": 7,  # re-exports; nothing inside imports it
 }
 HEAVY = ("numpy", "scipy", "pandas", "sklearn", "spacy", "joblib", "typer", "rich")
 

@@ -119,11 +119,11 @@ def train(
         folder = output or path.parent / "bundle"
         if folder.exists() and not overwrite:
             raise TriageError(f"{folder}: must not exist yet; give --overwrite or another --output")
-        from triage.evaluation import model_card
-        from triage.training import train_recipe
+        from triage.card import model_card
+        from triage.evaluation import train_and_measure
 
         start = time.monotonic()
-        triager = train_recipe(path, progress=_note)
+        triager = train_and_measure(path, progress=_note)
         triager.save(folder, overwrite=overwrite)
         if output is None:
             (path.parent / "model_card.md").write_text(model_card(triager), encoding="utf-8")

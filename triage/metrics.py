@@ -1,1 +1,258 @@
-from triage.evaluation import brier, expected_calibration_error
+"""Measures of probabilities, decisions and rankings: pure functions on arrays.
+
+What scikit-learn measures already (accuracy, F1) is taken from there. Measures of nothing are NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Hashable, Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import precision_recall_curve
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+#: Bins of equal width, as Guo, Pleiss, Sun, Weinberger (2017), "On Calibration of Modern Neural Networks", ICML.
+N_BINS = 15
+
+
+def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval of a share.
+
+    See Brown, Cai, DasGupta (2001), "Interval estimation for a binomial proportion", Statistical Science 16(2), 3.1.1.
+
+    Parameters
+    ----------
+    successes, n : int
+        0 <= successes <= n; with no trials the interval is (0, 1).
+    confidence : float, default=0.95
+        Two-sided, in (0, 1).
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper end, in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the counts contradict each other.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"counts must be 0 <= successes <= n, got {successes} and {n}")
+    if n == 0:
+        return 0.0, 1.0
+    z2 = NormalDist().inv_cdf((1 + confidence) / 2) ** 2
+    center = successes + z2 / 2
+    half = math.sqrt(z2 * (successes * (n - successes) / n + z2 / 4))
+    return max(0.0, (center - half) / (n + z2)), min(1.0, (center + half) / (n + z2))
+
+
+def share_text(successes: int, n: int) -> str:
+    """Return a share in per cent with its 95 % interval, for people: ``90.0 [59.6, 98.2]``."""
+    low, high = proportion_interval(successes, n)
+    return f"{100 * successes / n:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if n else "-"
+
+
+def reliability(
+    probability: npt.ArrayLike, correct: npt.ArrayLike, n_bins: int = N_BINS
+) -> dict[str, npt.NDArray[Any]]:
+    """Compare probabilities with outcomes, bin by bin: the numbers of a reliability diagram.
+
+    Parameters
+    ----------
+    probability : array-like of shape (n_questions,)
+        Probability of the best label, in [0, 1].
+    correct : array-like of shape (n_questions,)
+        Whether it is right; booleans or 0 and 1.
+    n_bins : int, default=15
+        Bins of equal width, each with its upper edge and without its lower one; the first has both.
+
+    Returns
+    -------
+    dict of arrays of shape (n_bins,)
+        ``low``, ``high``, ``n``, ``probability`` and ``accuracy`` (means, NaN in an empty bin).
+
+    Raises
+    ------
+    ValueError
+        If shapes or values are not as above.
+
+    Examples
+    --------
+    >>> reliability([0.9, 0.8, 0.2], [True, False, False], n_bins=2)["n"].tolist()
+    [1, 2]
+    """
+    p, right = _outcomes(probability, correct)
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be 1 or more, got {n_bins}")
+    edges = np.linspace(0, 1, n_bins + 1)
+    bins = np.searchsorted(edges[1:-1], p, side="left")
+    n = np.bincount(bins, minlength=n_bins)
+    filled = np.where(n > 0, n, np.nan)
+    means = {
+        "probability": np.bincount(bins, p, n_bins) / filled,
+        "accuracy": np.bincount(bins, right, n_bins) / filled,
+    }
+    return {"low": edges[:-1], "high": edges[1:], "n": n, **means}
+
+
+def expected_calibration_error(probability: npt.ArrayLike, correct: npt.ArrayLike, n_bins: int = N_BINS) -> float:
+    """Return by how much probabilities and outcomes differ on average.
+
+    Parameters
+    ----------
+    probability, correct, n_bins
+        As in `reliability`.
+
+    Returns
+    -------
+    float
+        Sum over bins of ``n_bin / n * abs(accuracy_bin - probability_bin)``: Guo et al. (2017), equation 3.
+
+    Examples
+    --------
+    >>> round(expected_calibration_error([0.9, 0.9, 0.6], [True, False, True]), 3)  # 2/3 * 0.4 + 1/3 * 0.4
+    0.4
+    """
+    bins = reliability(probability, correct, n_bins)
+    n = int(bins["n"].sum())
+    return float(np.nansum(bins["n"] * abs(bins["accuracy"] - bins["probability"])) / n) if n else math.nan
+
+
+def brier(probability: npt.ArrayLike, y: npt.ArrayLike) -> float:
+    """Return the mean squared distance of the probabilities from the truth: Brier (1950), equation 2.
+
+    Parameters
+    ----------
+    probability : array-like of shape (n_questions, n_classes)
+        In [0, 1].
+    y : array-like of int of shape (n_questions,)
+        Column of the true class; -1 for a class that has no column, whose probability is then 0.
+
+    Returns
+    -------
+    float
+        From 0, for certainty in the right label, to 2, for certainty in a wrong one.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not agree, a probability is not in [0, 1], or `y` names no column.
+
+    Examples
+    --------
+    >>> round(brier([[0.8, 0.2], [0.5, 0.5]], [0, 1]), 2)  # (0.04 + 0.04 + 0.25 + 0.25) / 2
+    0.29
+    """
+    p, column = np.asarray(probability, np.float64), np.asarray(y)
+    if p.ndim != 2 or column.shape != p.shape[:1]:
+        raise ValueError(f"must have shapes (n_questions, n_classes), (n_questions,), got {p.shape}, {column.shape}")
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("probability must be in [0, 1]")
+    if column.dtype.kind not in "iu" or not np.isin(column, np.arange(-1, p.shape[1])).all():
+        raise ValueError(f"y must hold integers in [-1, {p.shape[1] - 1}]")
+    truth = column[:, None] == np.arange(p.shape[1])
+    squares = ((p - truth) ** 2).sum(axis=1) + (column < 0)
+    return float(squares.mean()) if len(p) else math.nan
+
+
+def risk_coverage(probability: npt.ArrayLike, correct: npt.ArrayLike) -> dict[str, Floats]:
+    """Return the share of errors among the assigned at every threshold.
+
+    See El-Yaniv, Wiener (2010), "On the foundations of noise-free selective classification", JMLR 11, section 2.
+
+    Parameters
+    ----------
+    probability, correct
+        As in `reliability`.
+
+    Returns
+    -------
+    dict of arrays of shape (n_thresholds,)
+        For each distinct probability, highest first: ``threshold``, ``coverage`` (share assigned), ``risk`` (share of
+        these that is wrong).
+
+    Examples
+    --------
+    >>> risk_coverage([0.9, 0.8, 0.8, 0.4], [True, True, False, False])["risk"].round(3).tolist()
+    [0.0, 0.333, 0.5]
+    """
+    p, right = _outcomes(probability, correct)
+    order = np.argsort(-p, kind="stable")
+    last = np.flatnonzero(np.diff(p[order], append=-np.inf))  # ties are assigned together
+    n_right = np.cumsum(right[order])[last]
+    return {"threshold": p[order][last], "coverage": (last + 1) / max(len(p), 1), "risk": 1 - n_right / (last + 1)}
+
+
+def recall_at_precision(score: npt.ArrayLike, positive: npt.ArrayLike, precision: float) -> float:
+    """Return the highest recall among the thresholds that reach a precision.
+
+    Parameters
+    ----------
+    score : array-like of shape (n_questions,)
+        Higher means more surely positive.
+    positive : array-like of shape (n_questions,)
+        Truth; booleans or 0 and 1.
+    precision : float
+        Precision to reach, in [0, 1].
+
+    Returns
+    -------
+    float
+        0 when no threshold reaches `precision`. The threshold is chosen on the very data it is measured on, so this
+        is an upper estimate.
+
+    Examples
+    --------
+    >>> recall_at_precision([0.9, 0.8, 0.7, 0.2, 0.1], [1, 0, 1, 0, 0], 0.66)  # 2 of the first 3
+    1.0
+    """
+    if not np.any(positive):
+        return math.nan
+    precisions, recalls, _ = precision_recall_curve(positive, score)
+    return float(recalls[precisions >= precision].max(initial=0))
+
+
+def recall_at_k(rankings: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int) -> float:
+    """Return the mean share of the relevant items that stand among the first k.
+
+    Parameters
+    ----------
+    rankings : sequence of sequence
+        Items for each query, best first.
+    relevant : sequence of collection
+        Items that are right for each query; a query without any is left out.
+    k : int
+        How many of the first items are looked at.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> recall_at_k([["a", "b", "c"], ["c", "a", "b"]], [{"a"}, {"a"}], k=1)
+    0.5
+    """
+    pairs = [(ranking[:k], set(items)) for ranking, items in zip(rankings, relevant, strict=True) if items]
+    shares = [len(items.intersection(found)) / len(items) for found, items in pairs]
+    return float(np.mean(shares)) if shares else math.nan
+
+
+def _outcomes(probability: npt.ArrayLike, correct: npt.ArrayLike) -> tuple[Floats, Bools]:
+    # Probabilities with what came of them, checked.
+    p, right = np.asarray(probability, np.float64), np.asarray(correct)
+    if p.ndim != 1 or p.shape != right.shape:
+        raise ValueError(f"probability and outcomes must have one shape (n,), got {p.shape} and {right.shape}")
+    fits = (p >= 0) & (p <= 1)
+    if not fits.all():
+        raise ValueError(f"probability must be in [0, 1], row {int(fits.argmin())} is not")
+    if right.dtype != bool and not np.isin(right, (0, 1)).all():
+        raise ValueError("outcomes must be booleans, or 0 and 1")
+    return p, right.astype(bool)

@@ -1,0 +1,142 @@
+"""The model card of a desk: what it is for, what it was trained on, how good it is, where it ends.
+
+Sections as Mitchell et al. (2019), "Model Cards for Model Reporting", FAT*, 220-229.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from triage.metrics import share_text
+from triage.triager import Triager
+
+INTENDED_USE = (
+    "To sort incoming questions for the staff of a desk: a label for each target with its probability, and whether a "
+    "person must look. It answers no question, gives no legal advice, and decides nothing about a person's rights."
+)
+LIMITS = (
+    "Probabilities and promises hold for questions like those measured here. Measure again on your own questions "
+    "before relying on the numbers.",
+    "What is in review must be looked at by a person; what is assigned should be sampled.",
+)
+
+
+def model_card(triager: Triager) -> str:
+    """Describe a desk in Markdown.
+
+    Parameters
+    ----------
+    triager : Triager
+        Its ``description`` may give ``name``, ``language``, ``licence``, ``intended_use``, ``data``, ``limits``
+        (texts or lists of texts) and ``recipe``; its ``metrics`` give the numbers: ``held_out``, and evaluations by
+        the name of their split.
+
+    Returns
+    -------
+    str
+        Ends with a newline. The same desk gives the same text.
+    """
+    about, metrics = triager.description, triager.metrics
+    targets = ", ".join(f"{target} ({len(triager.classes_[target])})" for target in triager.targets)
+    evaluations = {
+        name: values for name, values in sorted(metrics.items()) if isinstance(values, Mapping) and "targets" in values
+    }
+    facts = {
+        "language": about.get("language"),
+        "licence": about.get("licence"),
+        "targets (and number of classes)": targets,
+        "earlier questions to suggest": len(triager.records),
+    }
+    data = {
+        "questions trained on": metrics.get("n_questions"),
+        "SHA-256 of the training table": f"`{triager.fingerprint}`",
+    }
+    sections = {
+        "Intended use": _texts(about.get("intended_use", INTENDED_USE)),
+        "Data": [*_texts(about.get("data", ())), _facts(data)],
+        "Measured": [*_held_out(triager), *(part for item in evaluations.items() for part in _evaluation(*item))]
+        or ["Nothing was measured."],
+        "Promises": [_facts({target: str(triager.thresholds[target]) for target in triager.targets})],
+        "Out of scope": [_scope(triager), *(_scope_measured(*item) for item in evaluations.items())],
+        "Limits": ["\n".join(f"- {text}" for text in (*_texts(about.get("limits", ())), *LIMITS))],
+        "How to reproduce": [
+            f"`triage train {about.get('recipe', 'recipe.toml')}` gives the same bundle, byte for byte."
+        ],
+    }
+    parts = [f"# {about.get('name', 'Desk')}", _facts(facts)]
+    for title, texts in sections.items():
+        parts += [f"## {title}", *filter(None, texts)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _texts(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(text) for text in value]
+
+
+def _facts(values: Mapping[str, Any]) -> str:
+    return "\n".join(f"- {name}: {value}" for name, value in values.items() if value is not None)
+
+
+def _table(heads: list[str], rows: Iterable[list[Any]]) -> str:
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+def _held_out(triager: Triager) -> list[str]:
+    # What training measured by itself.
+    metrics = triager.metrics
+    if "held_out" not in metrics:
+        return []
+    grouped = metrics.get("grouped_by")
+    apart = f", nor anything else of the same {grouped}" if grouped else ""
+    measured = {target: metrics["held_out"][target] for target in triager.targets}
+    rows = [
+        [target, values["n"], share_text(round(values["accuracy"] * values["n"]), values["n"]), f"{values['ece']:.3f}"]
+        for target, values in measured.items()
+    ]
+    return [
+        f"Training questions, each answered by a model that had not seen it{apart}. Shares in per cent with 95 % "
+        "Wilson intervals; ECE is the expected calibration error over 15 bins.",
+        _table(["target", "questions", "accuracy", "ECE"], rows),
+    ]
+
+
+def _evaluation(split: str, values: Mapping[str, Any]) -> list[str]:
+    # What an evaluation found on a split.
+    n, n_decided = values["n_questions"], values["n_decided"]
+    rows = [
+        [
+            row["target"],
+            row["n"],
+            share_text(row["n_right"], row["n"]),
+            f"{row['ece']:.3f}",
+            f"{row['brier']:.3f}",
+            f"{100 * row['coverage']:.1f}",
+            share_text(row["n_assigned_right"], row["n_assigned"]),
+            f"{row['promise']:g}: {row['promise_status']}" if row["promise_status"] else "",
+        ]
+        for row in values["targets"]
+    ]
+    return [
+        f"### Split `{split}`, not trained on",
+        f"{n} questions: {n_decided} decided, {share_text(values['n_decided_right'], n_decided)} % of them right in "
+        f"all targets; {n - n_decided} left to a person.",
+        _table(["target", "questions", "accuracy", "ECE", "Brier", "assigned", "assigned right", "promise"], rows),
+    ]
+
+
+def _scope(triager: Triager) -> str:
+    learned = "learned from examples" if triager.scope.learned else "by their scores alone, without examples"
+    return f"Messages that belong to no class are told {learned}, and go to review."
+
+
+def _scope_measured(split: str, values: Mapping[str, Any]) -> str:
+    counts = values["out_of_scope"]
+    if not counts:
+        return ""
+    return (
+        f"Split `{split}`: of {counts['n']} such messages, {counts['n_recognized']} are recognised and "
+        f"{counts['n_review']} left to a person; {counts['n_false']} of {values['n_questions']} questions count "
+        "as one."
+    )
