@@ -76,7 +76,7 @@ def gram_matrix(X: sp.csr_matrix) -> Floats:
     common = frequency > _DENSE_SHARE * X.shape[0]
     by_column = X.tocsc()
     rare = by_column[:, ~common].tocsr()
-    gram = (rare @ rare.T).toarray().astype(np.float32)
+    gram: Floats = (rare @ rare.T).toarray().astype(np.float32)
     columns = np.flatnonzero(common)
     for start in range(0, len(columns), 4096):
         dense = by_column[:, columns[start : start + 4096]].toarray().astype(np.float32)
@@ -122,9 +122,9 @@ def fit_squared_error(
 
     Notes
     -----
-    With ``H`` the inverse of ``X X' + ridge I`` and ``a = H (Y - mean)``, the error that the rows of group ``g`` make when
-    they are held out is ``inv(H[g, g]) a[g]`` (Rifkin and Lippert, "Notes on Regularized Least Squares", 2007, section 4, for
-    one row). Cost: cubic in rows, once for all blocks.
+    With ``H`` the inverse of ``X X' + ridge I`` and ``a = H (Y - mean)``, the error that the rows of group ``g``
+    make when they are held out is ``inv(H[g, g]) a[g]`` (Rifkin and Lippert, "Notes on Regularized Least Squares",
+    2007, section 4, for one row). Cost: cubic in rows, once for all blocks.
     """
     n_rows = X.shape[0]
     if n_rows > _MAX_ROWS_CLOSED_FORM:
@@ -224,7 +224,7 @@ def fit_squared_hinge(
         if fold >= 0:
             out = np.flatnonzero(folds[block] == fold)
             held_out[block][out] = X[out] @ coef + intercept
-    return [Scores(*fitted[block], held_out[block]) for block in range(len(codes))]
+    return [Scores(fitted[block][0], fitted[block][1], held_out[block]) for block in range(len(codes))]
 
 
 # --- from scores to probabilities ---------------------------------------------------------------------
@@ -302,7 +302,7 @@ def _fit_scores(
     )
 
 
-class LabelClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class LabelClassifier(ClassifierMixin, BaseEstimator):
     """Linear classifier with calibrated probabilities.
 
     One class against the rest, and one temperature that makes the softmax of held-out scores likely. A
@@ -556,7 +556,7 @@ class JointClassifier:
         """For each block, the column that adds to the score of each combination."""
         names = list(self.classes)
         return [
-            start + (np.arange(size) if block == JOINT else self.combinations[:, names.index(block)])
+            start + (np.arange(size) if block == JOINT else self.combinations[:, names.index(block)].astype(np.intp))
             for block, (start, size) in zip(self.blocks, self._spans, strict=True)
         ]
 
@@ -786,12 +786,12 @@ def fit_joint(
     n_measured = X.shape[0] if n_held_out is None else n_held_out
     held_out = np.hstack([scores.held_out[:n_measured] for scores in fitted])
     intercept = np.concatenate([scores.intercept for scores in fitted]).astype(np.float32)
-    values, columns, starts, scale = _compress(X, np.hstack([scores.coef for scores in fitted]), options.max_weights)
+    weights, columns, starts, scale = _compress(X, np.hstack([scores.coef for scores in fitted]), options.max_weights)
     classifier = JointClassifier(
         classes=classes,
         blocks=tuple(blocks),
         combinations=combinations.astype(np.int32),
-        values=values,
+        values=weights,
         columns=columns,
         starts=starts,
         scale=scale,

@@ -94,13 +94,13 @@ class Counts:
         Occurrences of n-grams that have no column.
     """
 
-    row: Indices
-    column: Indices
+    row: npt.NDArray[np.integer[Any]]
+    column: npt.NDArray[np.integer[Any]]
     count: Floats
-    unknown: npt.NDArray[np.float64]
+    unknown: npt.NDArray[Any]
 
 
-class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class QuestionVectorizer(TransformerMixin, BaseEstimator):
     """Texts to a CSR matrix of tf-idf weighted, hashed n-grams.
 
     Parameters
@@ -392,7 +392,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 groups.append((2, (left ^ right) * _STEP + left + right, first, gap))  # the same in either order
         return groups
 
-    def _unknown(self, row: Indices, bucket: npt.NDArray[Any], count: Any, n_rows: int) -> npt.NDArray[np.float64]:
+    def _unknown(self, row: npt.NDArray[Any], bucket: npt.NDArray[Any], count: Any, n_rows: int) -> npt.NDArray[Any]:
         """Count unknown n-grams, (n_rows, n_blocks)."""
         place = row * len(BLOCKS) + (bucket >> self.n_bits)
         return np.bincount(place, count, n_rows * len(BLOCKS)).reshape(n_rows, len(BLOCKS))
@@ -422,7 +422,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             column = mapped
         # One number holds row and column; 32 bits of it are sorted twice as fast as 64.
         shift = int(n_columns - 1).bit_length()
-        wide = np.uint32 if words.n_rows << shift <= 1 << 32 else np.uint64
+        wide: Any = np.uint32 if words.n_rows << shift <= 1 << 32 else np.uint64
         key = row.astype(wide) << wide(shift) | column.astype(wide)
         key.sort()
         new = np.empty(len(key), bool)

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-
 _COMMON_ROWS = 300  # smaller indexes keep every feature
 _COMMON_SHARE = 0.02
 
@@ -32,10 +31,18 @@ class QuestionIndex:
 
     @classmethod
     def from_matrix(cls, X: sp.csr_matrix, records: Sequence[Mapping[str, Any]]) -> Self:
-        """Return an index of questions whose features are the rows of `X`, of any length.
+        """Make an index of questions whose features are the rows of a matrix, of any length.
 
-        In a large index, features that stand in many questions are left out: they cost most of the time and
-        hardly tell one question from another.
+        Parameters
+        ----------
+        X : scipy.sparse.csr_matrix of shape (n_questions, n_features)
+        records : sequence of mapping, of length n_questions
+
+        Returns
+        -------
+        QuestionIndex
+            A large one leaves out the features that stand in many questions: they cost most of the time and
+            hardly tell one question from another.
         """
         frequency = np.bincount(X.indices, minlength=X.shape[1])
         common = frequency > max(_COMMON_ROWS, _COMMON_SHARE * X.shape[0])

@@ -30,7 +30,8 @@ class Decision:
     reason : str or None
         None when assigned, else one of `REASONS`.
     ranking : tuple of (label, probability)
-        All labels, best first; kept whatever the status is.
+        All labels, `label` first, the others by probability; kept whatever the status is. A label can be less
+        probable than the next when it must fit another target: the agency of a question for other agencies.
     explain : callable
         Gives `words`; called once, when they are first read.
     """

@@ -1,4 +1,4 @@
-"""Messages that belong to no class: told from questions by how far the best score is, and how much of the text is known."""
+"""Messages that belong to no class: told from questions by the best score, and by how much of the text is known."""
 
 from __future__ import annotations
 

@@ -194,7 +194,8 @@ def train(
     archived = None if archive is None else read_table(archive)
     gathered = _gather(frame, text, columns, groups, register, archived, examples, options, language)
     say(
-        f"{len(frame)} questions, {len(gathered.texts) - len(frame)} further texts to train on; targets {', '.join(columns)}"
+        f"{len(frame)} questions, {len(gathered.texts) - len(frame)} further texts to train on; "
+        f"targets {', '.join(columns)}"
     )
     features = QuestionVectorizer(
         language=language,
@@ -349,6 +350,17 @@ _TABLES = {
 }
 
 
+_OPTION_KINDS: dict[str, Any] = {
+    "loss": str,
+    "C": int | float,
+    "char_ngrams": list,
+    "unmarked_copies": bool,
+    "name_classes": bool,
+    **dict.fromkeys(("n_folds", "max_weights", "word_ngrams", "pair_window", "min_df", "n_bits", "n_jobs"), int),
+    "random_state": int,
+}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What ``recipe.toml`` says: facts of the desk, its files, options and promises.
@@ -414,6 +426,10 @@ def read_recipe(path: str | Path) -> Recipe:
                 problems.append(
                     f"[data] {name} must be a file beside the recipe, got {data[name]!r}, which is not there"
                 )
+    for name, kind in _OPTION_KINDS.items():
+        value = tree.get("training", {}).get(name) if isinstance(tree.get("training", {}), dict) else None
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            problems.append(f"[training] {name} must be of type {kind}, got {value!r}")
     if problems:
         raise RecipeError(path=path, problems=problems)
     return Recipe(path, *(dict(tree.get(name, {})) for name in _TABLES))
@@ -444,7 +460,7 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
     recipe = read_recipe(path)
     data, text = recipe.data, recipe.data.get("text", "text")
     questions = read_questions(
-        recipe.file("questions"),
+        recipe.path.parent / data["questions"],
         text=text,
         targets=data.get("targets", ["topic", "jurisdiction"]),
         split=data.get("split"),
@@ -452,31 +468,29 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
     chosen = questions
     if "split" in data:
         chosen = questions[questions[data["split"]].isin(data.get("train_on", ["train"]))].reset_index(drop=True)
-    options = {key: tuple(value) if isinstance(value, list) else value for key, value in recipe.training.items()}
-    random_state = options.pop("random_state", 0)
+    options: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in recipe.training.items()
+    }
+    random_state: int = options.pop("random_state", 0)
     abbreviations = recipe.file("abbreviations")
-    try:
-        triager = train(
-            chosen,
-            text=text,
-            targets=data.get("targets", ["topic", "jurisdiction"]),
-            register=recipe.file("register"),
-            archive=recipe.file("archive"),
-            oos=_chosen_messages(recipe, text),
-            promise=recipe.promise,
-            random_state=random_state,
-            groups=data.get("groups"),
-            examples=_chosen_examples(recipe, text),
-            taxonomy=recipe.file("taxonomy"),
-            language=recipe.desk.get("language"),
-            abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),
-            options=TrainingOptions(**options),
-            description={**recipe.desk, "recipe": recipe.path.name},
-            progress=progress,
-        )
-    except TypeError as error:
-        raise RecipeError(path=path, problems=[f"[training] does not fit: {error}"]) from error
-    return triager
+    return train(
+        chosen,
+        text=text,
+        targets=data.get("targets", ["topic", "jurisdiction"]),
+        register=recipe.file("register"),
+        archive=recipe.file("archive"),
+        oos=_chosen_messages(recipe, text),
+        promise=recipe.promise,
+        random_state=random_state,
+        groups=data.get("groups"),
+        examples=_chosen_examples(recipe, text),
+        taxonomy=recipe.file("taxonomy"),
+        language=recipe.desk.get("language"),
+        abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),
+        options=TrainingOptions(**options),
+        description={**recipe.desk, "recipe": recipe.path.name},
+        progress=progress,
+    )
 
 
 def _of_splits(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
@@ -484,7 +498,8 @@ def _of_splits(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
     column = recipe.data.get("split")
     if column is None or column not in frame.columns:
         return frame
-    return frame[frame[column].isin(recipe.data.get("train_on", ["train"]))]
+    chosen: pd.DataFrame = frame[frame[column].isin(recipe.data.get("train_on", ["train"]))]
+    return chosen
 
 
 def _chosen_messages(recipe: Recipe, text: str) -> list[str] | None:

@@ -111,7 +111,8 @@ class Triager:
 
     # --- reading --------------------------------------------------------------------------------
 
-    def _read(self, texts: Sequence[str]) -> Reading:
+    def read(self, texts: Sequence[str]) -> Reading:
+        """Return what the fitted parts see in a chunk of texts."""
         words = self.features.words(texts)
         X, known_shares = self.features.read_words([words], len(texts))
         combination_scores = self.classifier.combination_scores(self.classifier.scores(X))
@@ -122,10 +123,10 @@ class Triager:
         chunks = [texts[start : start + _CHUNK_TEXTS] for start in range(0, len(texts), _CHUNK_TEXTS)]
         if len(chunks) < 2 or self.n_jobs in (None, 1):
             for chunk in chunks:
-                yield chunk, self._read(chunk)
+                yield chunk, self.read(chunk)
             return
         run = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
-        yield from zip(chunks, run(joblib.delayed(self._read)(chunk) for chunk in chunks), strict=True)
+        yield from zip(chunks, run(joblib.delayed(self.read)(chunk) for chunk in chunks), strict=True)
 
     def _decide(
         self, reading: Reading
@@ -187,6 +188,7 @@ class Triager:
             orders = {target: np.argsort(-p, 1, kind="stable") for target, p in probabilities.items()}
             for row, text in enumerate(chunk):
                 decisions = {}
+                reasons = Reasons(self, text)
                 for target, labels in self.classifier.classes.items():
                     probability, order = probabilities[target][row], orders[target][row]
                     reason = REASON_OF_CODE[codes[target][row]]
@@ -201,7 +203,7 @@ class Triager:
                         status="assigned" if reason is None else "review",
                         reason=reason,
                         ranking=tuple(zip([labels[place] for place in order.tolist()], shown, strict=True)),
-                        explain=partial(self._explain, text, target, label),
+                        explain=partial(reasons.words_for, target, label),
                     )
                 evidence: dict[str, Any] = {"out_of_scope_score": float(reading.scope[row] - self.scope.threshold)}
                 if days[len(results)] is not None:
@@ -365,33 +367,11 @@ class Triager:
 
     # --- reasons --------------------------------------------------------------------------------
 
-    def _own_words(self, text: str, words: Words) -> tuple[list[str], npt.NDArray[np.intp]]:
-        """Return the asker's own words, and which of them each normalised word comes from."""
-        chunks = _CHUNK.findall(text)
-        again = self.features.words(chunks)
-        if np.array_equal(again.codes, words.codes):
-            return [_EDGES.sub("", chunk) for chunk in chunks], again.rows
-        return words.strings(), np.arange(len(words.starts))  # rare scripts: a word reads differently on its own
-
-    def _explain(self, text: str, target: str, label: int) -> tuple[tuple[str, float], ...]:
-        """Return what each word of a text adds to the score of a label over its rivals."""
-        reading = self._read([text])
-        words = self.features.words([text])
-        column, first, last = self.features.occurrences(words)
-        pull = self.classifier.pull(reading.combination_scores[0], target, label, reading.X.indices)
-        share = np.zeros(reading.X.shape[1])
-        share[reading.X.indices] = reading.X.data * pull
-        share /= np.maximum(np.bincount(column, minlength=len(share)), 1)  # equally over an n-gram's places
-        own, owner = self._own_words(text, words)
-        added = np.bincount(owner[first], share[column] / 2, len(own)) + np.bincount(
-            owner[last], share[column] / 2, len(own)
-        )
-        return tuple((own[place], float(added[place])) for place in np.unique(owner).tolist())
-
     def _matched(self, text: str, questions: Sequence[str]) -> list[tuple[str, ...]]:
         """Return the asker's words that stand in each question too."""
-        own, owner = self._own_words(text, self.features.words([text]))
-        mine = list(zip(self.features.words([text]).strings(), owner.tolist(), strict=True))
+        words = self.features.words([text])
+        own, owner = own_words(self.features, text, words)
+        mine = list(zip(words.strings(), owner.tolist(), strict=True))
         theirs = self.features.words(questions)
         words_of: list[set[str]] = [set() for _ in questions]
         for word, row in zip(theirs.strings(), theirs.rows.tolist(), strict=True):
@@ -436,6 +416,60 @@ class Triager:
         return save_bundle(path, contents, overwrite=overwrite)
 
 
+class Reasons:
+    """Why one question was decided so; the text is read again when the first reason is asked for.
+
+    Parameters
+    ----------
+    triager : Triager
+    text : str
+    """
+
+    def __init__(self, triager: Triager, text: str) -> None:
+        self._triager = triager
+        self._text = text
+
+    @cached_property
+    def _found(self) -> tuple[Reading, list[str], npt.NDArray[np.intp], tuple[npt.NDArray[np.intp], ...]]:
+        """The question's reading, the asker's own words, whose each normalised word is, and the n-grams' places."""
+        words = self._triager.features.words([self._text])
+        own, owner = own_words(self._triager.features, self._text, words)
+        return self._triager.read([self._text]), own, owner, self._triager.features.occurrences(words)
+
+    def words_for(self, target: str, label: int) -> tuple[tuple[str, float], ...]:
+        """Return what each of the asker's words adds to the score of a label over its rivals."""
+        reading, own, owner, (column, first, last) = self._found
+        pull = self._triager.classifier.pull(reading.combination_scores[0], target, label, reading.X.indices)
+        share = np.zeros(reading.X.shape[1])
+        share[reading.X.indices] = reading.X.data * pull
+        share /= np.maximum(np.bincount(column, minlength=len(share)), 1)  # equally over an n-gram's places
+        half = share[column] / 2  # to the first and the last word of each n-gram
+        added = np.bincount(owner[first], half, len(own)) + np.bincount(owner[last], half, len(own))
+        return tuple((own[place], float(added[place])) for place in np.unique(owner).tolist())
+
+
+def own_words(features: QuestionVectorizer, text: str, words: Words) -> tuple[list[str], npt.NDArray[np.intp]]:
+    """Return the asker's own words, and which of them each normalised word comes from.
+
+    Parameters
+    ----------
+    features : QuestionVectorizer
+    text : str
+    words : Words
+        The text's normalised words.
+
+    Returns
+    -------
+    own : list of str
+    owner : intp array of shape (n_words,)
+    """
+    chunks = _CHUNK.findall(text)
+    again = features.words(chunks)
+    if np.array_equal(again.codes, words.codes):
+        return [_EDGES.sub("", chunk) for chunk in chunks], again.rows
+    return words.strings(), np.arange(len(words.starts))  # rare scripts: a word reads differently on its own
+
+
 def load(path: str | Path, *, n_jobs: int | None = None) -> Triager:
     """Load a desk from a bundle.
 
@@ -478,7 +512,7 @@ def load(path: str | Path, *, n_jobs: int | None = None) -> Triager:
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise BundleError(
             path=path,
-            problem=f"the parts of a bundle must fit each other, got {type(error).__name__} while putting them together",
+            problem=f"the parts of a bundle must fit each other, got {type(error).__name__} on putting them together",
             remedy="train again, or restore the folder from a backup",
         ) from error
 

@@ -36,27 +36,21 @@ _DAMAGED = "but is damaged or of another kind"
 
 
 def read_table(source: Source | pd.DataFrame, *, format: str | None = None) -> pd.DataFrame:
-    r"""Read a table.
+    r"""Read a table, and name every fault of the file at once.
 
     Parameters
     ----------
     source : path, binary stream or DataFrame
-        ``.csv``, ``.tsv``, ``.jsonl`` or ``.ndjson`` (each also with ``.gz``), ``.parquet``, ``.xlsx`` (first
-        sheet). A DataFrame is copied and keeps its index.
+        ``.csv``, ``.tsv``, ``.jsonl`` or ``.ndjson`` (each also with ``.gz``), ``.parquet``, ``.xlsx`` (first sheet,
+        formulas are never computed). A DataFrame is copied and keeps its index.
     format : {"csv", "tsv", "jsonl", "parquet", "xlsx"}, optional
         Overrides the ending; needed for a stream.
 
     Returns
     -------
     DataFrame of shape (n_rows, n_columns)
-        In the order of the file. From text formats every cell is a ``str``; in JSON Lines null or an absent key is
-        None, lists and objects stay. From XLSX an empty cell is ``""``, a date ISO text. Parquet keeps its types.
-
-    Raises
-    ------
-    DatasetError
-        With every fault: not UTF-8, NUL characters, ragged or malformed rows, column names that are not unique, a
-        formula without a stored value (formulas are never computed), a damaged file.
+        From text formats every cell is a ``str``; in JSON Lines null or an absent key is None, lists and objects
+        stay. From XLSX an empty cell is ``""``, a date ISO text. Parquet keeps its types.
 
     Examples
     --------
@@ -82,7 +76,7 @@ def iter_rows(
     text_column : str
         Column that must be there.
     chunk_rows : int, default=4096
-        Largest number of rows of a chunk, at least 1.
+        Largest number of rows of a chunk.
 
     Yields
     ------
@@ -91,8 +85,6 @@ def iter_rows(
 
     Raises
     ------
-    DatasetError
-        With all faults of the first faulty chunk.
     ValueError
         If `chunk_rows` is below 1.
     """
@@ -127,24 +119,11 @@ def iter_texts(stream: Iterable[bytes]) -> Iterator[tuple[int, str]]:
 
 
 def write_table(frame: pd.DataFrame, path: str | Path) -> None:
-    """Write a table beside `path` and rename it into place.
+    """Write a table without its index beside `path` and rename it into place; its ending names the format.
 
-    Parameters
-    ----------
-    frame : DataFrame of shape (n_rows, n_columns)
-        Its index is not written. Missing cells are empty (null in JSON Lines and Parquet).
-    path : str or Path
-        Its ending names the format, as in :func:`read_table`. An existing file is replaced.
-
-    Raises
-    ------
-    DatasetError
-        A cell that the format cannot hold without loss (every one is named), or an unknown ending.
-
-    Notes
-    -----
-    XLSX cells are stored as text, never as formulas. CSV holds cells as they are: one that starts with ``=``, ``+``,
-    ``-`` or ``@`` is run by a spreadsheet that opens the file, so hand people XLSX.
+    Cells that the format cannot hold without loss are named in a DatasetError. XLSX cells are stored as text, never as
+    formulas. CSV holds cells as they are: one that starts with ``=``, ``+``, ``-`` or ``@`` is run by a spreadsheet
+    that opens the file, so hand people XLSX.
     """
     path = Path(path)
     kind, zipped = _format_of(path, None)
@@ -243,14 +222,12 @@ def _frames(
 def _faults(row: int, cells: Any, columns: list[str] | None) -> list[Fault]:
     if isinstance(cells, str):
         return [Fault(row, None, cells)]
-    if columns is None:
-        return []
-    if len(cells) != len(columns):
+    if columns is not None and len(cells) != len(columns):
         return [Fault(row, None, f"must have {len(columns)} cells like the header, got {len(cells)}")]
+    named = [] if columns is None else zip(columns, cells, strict=True)
     nul = Fault(row, None, checks.SAFE)
-    found = [nul if isinstance(cell, str) and "\0" in cell else cell for cell in cells]
-    named = zip(columns, found, strict=True)
-    return [Fault(row, checks.cut(column), cell.problem) for column, cell in named if isinstance(cell, Fault)]
+    found = [(column, nul if isinstance(cell, str) and "\0" in cell else cell) for column, cell in named]
+    return [Fault(row, checks.cut(column), cell.problem) for column, cell in found if isinstance(cell, Fault)]
 
 
 def _lines(stream: Iterable[bytes], name: str) -> Iterator[str]:

@@ -25,7 +25,7 @@ def read_questions(
     classes: Mapping[str, Collection[Any]] | None = None,
     format: str | None = None,
 ) -> pd.DataFrame:
-    """Read labelled questions and check them.
+    """Read labelled questions, and name every fault at once, in the order of the rows.
 
     Parameters
     ----------
@@ -47,8 +47,6 @@ def read_questions(
 
     Raises
     ------
-    DatasetError
-        With every fault of the table in the order of its rows.
     TypeError
         If `targets` is a bare string.
 

@@ -54,7 +54,7 @@ class Taxonomy:
 
 
 def read_taxonomy(path: str | Path) -> Taxonomy:
-    """Read a desk's ``taxonomy.json``.
+    """Read a desk's ``taxonomy.json``, and name every fault at its place in the JSON.
 
     Parameters
     ----------
@@ -65,12 +65,6 @@ def read_taxonomy(path: str | Path) -> Taxonomy:
     Returns
     -------
     Taxonomy
-        Checked.
-
-    Raises
-    ------
-    DatasetError
-        With every fault, each at its place in the JSON.
     """
     faults: list[Fault] = []
     content = Path(path).read_bytes()
@@ -79,23 +73,18 @@ def read_taxonomy(path: str | Path) -> Taxonomy:
     if not isinstance(tree, dict) or not _is_text(tree.get("language")):
         checks.raise_if([Fault(None, "language", "must be an object with a language such as 'vi'")], path)
     language = tree["language"]
-    topics, jurisdictions, agencies = (
-        _entries(tree, key, language, faults) for key in ("topics", "jurisdictions", "agencies")
-    )
+    keys = ("topics", "jurisdictions", "agencies")
+    topics, jurisdictions, agencies = (_entries(tree, key, language, faults) for key in keys)
     levels: dict[str, dict[str, Any]] = {}
     for entry in jurisdictions.values():
         levels |= _entries(entry, "levels", language, faults)
     if not topics and not faults:
         faults.append(Fault(None, "topics", "must have at least one topic"))
     checks.raise_if(faults, path)
-    return Taxonomy(
-        language,
-        tuple(
-            Topic(key, names, str(topics[key].get("description", "")), tuple(topics[key].get(_matters(language), [])))
-            for key, names in _names(topics).items()
-        ),
-        *map(_names, (jurisdictions, levels, agencies)),
-    )
+    of_topic = {key: tuple(entry.get(_matters(language), [])) for key, entry in topics.items()}
+    names = _names(topics).items()
+    listed = (Topic(key, name, str(topics[key].get("description", "")), of_topic[key]) for key, name in names)
+    return Taxonomy(language, tuple(listed), *map(_names, (jurisdictions, levels, agencies)))
 
 
 def _entries(tree: dict[str, Any], key: str, language: str, faults: list[Fault]) -> dict[str, dict[str, Any]]:
@@ -139,7 +128,7 @@ def _names(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]
 
 
 def read_register_table(source: Source | pd.DataFrame, *, format: str | None = None) -> pd.DataFrame:
-    """Read the rows of a competence register.
+    """Read the rows of a competence register, and name every fault.
 
     Parameters
     ----------
@@ -151,12 +140,6 @@ def read_register_table(source: Source | pd.DataFrame, *, format: str | None = N
     -------
     DataFrame of shape (n_rows, n_columns)
         One row a matter and period. ``valid_from`` and ``valid_to`` are ISO dates, both inclusive, or empty (open).
-
-    Raises
-    ------
-    DatasetError
-        With every fault: a column missing, an empty matter, topic or jurisdiction, a date that is none, a period that
-        ends before it starts.
     """
     frame = read_table(source, format=format)
     columns = ("matter_id", "topic", "jurisdiction", "level", "agency", "valid_from", "valid_to")
@@ -178,7 +161,7 @@ def read_register_table(source: Source | pd.DataFrame, *, format: str | None = N
 
 
 def read_abbreviations(source: Source | pd.DataFrame, *, format: str | None = None) -> dict[str, str]:
-    """Read a desk's abbreviations.
+    """Read a desk's abbreviations, and name every fault.
 
     Parameters
     ----------
@@ -189,11 +172,6 @@ def read_abbreviations(source: Source | pd.DataFrame, *, format: str | None = No
     -------
     dict of str to str
         Abbreviation in lower case and Unicode NFC to its expansion, in the order of the file.
-
-    Raises
-    ------
-    DatasetError
-        With every fault: a column missing, an empty cell, more than one token, an abbreviation listed twice.
 
     Examples
     --------
