@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Codes = npt.NDArray[np.intp]
 
 LOSSES = ("squared_error", "squared_hinge")
-JOINT = "joint"
+JOINT = "(combinations)"  # name of the block of combinations
 _MAX_ROWS_CLOSED_FORM = 20_000  # the Gram matrix of so many rows takes 1.6 GB
 _DENSE_SHARE = 0.02  # columns in more than this share of rows are multiplied densely
 _COLUMN_BLOCK = 64
@@ -763,9 +763,12 @@ def fit_joint(
     """
     if options.max_weights < 1:
         raise ValueError(f"max_weights must be at least 1, got {options.max_weights}")
+    if JOINT in labels:
+        raise ValueError(f"a target must not be called {JOINT!r}; rename the column")
+    n_targets_known = np.sum([[value is not None for value in values] for values in labels.values()], 0)
     classes, codes = {}, {}
     for target, values in labels.items():
-        found, code = _encode(values)
+        found, code = _encode(target, values, n_targets_known == len(labels))
         if len(found) < 2:
             raise ValueError(f"target {target!r} must have at least two classes, got one class in {len(code)} rows")
         classes[target], codes[target] = found, code
@@ -803,13 +806,22 @@ def fit_joint(
     return _calibrate(classifier, held_out, {target: code[:n_measured] for target, code in codes.items()}), held_out
 
 
-def _encode(values: Sequence[Any]) -> tuple[list[Any], Codes]:
-    """Return sorted classes as plain Python values, and the class of each row, -1 for None."""
+def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) -> tuple[list[Any], Codes]:
+    """Return sorted classes as plain Python values, and the class of each row."""
+    kinds = sorted({type(np.asarray(value).item()).__name__ for value in values if value is not None})
+    if len(kinds) > 1:
+        raise ValueError(
+            f"target {target!r} must have labels of one kind, got {' and '.join(kinds)}; convert the column"
+        )
     known = np.array([value is not None for value in values])
     found, place = np.unique(np.asarray([value for value in values if value is not None]), return_inverse=True)
     code = np.full(len(known), -1)
     code[known] = place.ravel()
-    return found.tolist(), code
+    # A label that stands in no combination, as no row has it whose labels are all known, is no class.
+    used = np.unique(code[whole])
+    renumbered = np.full(len(found) + 1, -1)  # the last one serves -1
+    renumbered[used] = np.arange(len(used))
+    return found[used].tolist(), renumbered[code]
 
 
 def _calibrate(classifier: JointClassifier, held_out: Floats, codes: Mapping[str, Codes]) -> JointClassifier:
