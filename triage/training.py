@@ -177,6 +177,8 @@ def train(
     options = options or TrainingOptions()
     say = progress or logger.info
     targets = [targets] if isinstance(targets, str) else list(targets)
+    if not targets:
+        raise ValueError("targets must name at least one column, got none")
     frame = read_questions(table, text=text, targets=targets)
     if isinstance(taxonomy, (str, Path)):
         taxonomy = read_taxonomy(taxonomy)
@@ -191,7 +193,7 @@ def train(
     if groups is not None and groups not in frame.columns:
         raise ValueError(f"groups must name a column of the table, got {groups!r}; columns are {list(frame.columns)}")
 
-    archived = None if archive is None else read_table(archive)
+    archived = None if archive is None else _read_archive(archive)
     gathered = _gather(frame, text, columns, groups, register, archived, examples, options, language)
     say(
         f"{len(frame)} questions, {len(gathered.texts) - len(frame)} further texts to train on; "
@@ -307,8 +309,20 @@ def _labels_of(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, lis
     for target, column in columns.items():
         if column in frame.columns:
             values = frame[column]
-            labels[target] = (values.fillna("") if target in REGISTER_TARGETS else values).tolist()
+            missing = (values.isna() | (values == "")).tolist()
+            none = "" if target in REGISTER_TARGETS else None
+            labels[target] = [none if gone else value for value, gone in zip(values.tolist(), missing, strict=True)]
     return labels
+
+
+def _read_archive(source: Any) -> pd.DataFrame:
+    """Return answered questions, checked."""
+    rows = read_questions(source, text="question", targets=[])
+    problem = f"must be a column, got {list(rows.columns)}"
+    faults = [Fault(None, column, problem) for column in ("id", "answer") if column not in rows.columns]
+    if faults:
+        raise DatasetError(source="archive", faults=faults)
+    return rows
 
 
 def _name_classes(gathered: _Examples) -> None:
@@ -332,7 +346,10 @@ def _records(frame: pd.DataFrame, text: str, archive: pd.DataFrame | None) -> li
     """Return the questions to suggest: the archive's, or the table's own."""
     if archive is not None:
         columns = zip(archive["id"], archive["question"], archive["answer"], strict=True)
-        return [{"id": str(one), "question": question, "answer": answer} for one, question, answer in columns]
+        return [
+            {"id": str(one), "question": question, "answer": answer if isinstance(answer, str) and answer else None}
+            for one, question, answer in columns
+        ]
     ids = frame["id"] if "id" in frame.columns else frame.index
     return [
         {"id": str(one), "question": question, "answer": None} for one, question in zip(ids, frame[text], strict=True)
