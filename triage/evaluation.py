@@ -139,10 +139,8 @@ def evaluate(triager: Triager, frame: pd.DataFrame, *, text: str = "text") -> Ev
     decided = inside & (predicted["route"] != "review")
     routed = inside & {*ROUTE_TARGETS}.issubset(columns)
     targets, classes_of, slices, bins = {}, {}, {}, {}
-    for target in columns:
+    for target in filter(lambda target: known[target].any(), columns):
         rows = known[target]
-        if not rows.any():
-            continue
         answer = frame[[column for column in SLICES if column in frame]].apply(_as_text)
         answer = answer.assign(truth=labels[target], best=predicted[target].astype(str), right=right[target])[rows]
         answer["assigned"] = predicted[f"{target}_status"][rows] == "assigned"
