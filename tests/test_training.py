@@ -1,0 +1,382 @@
+"""Tests of `triage.training`: tables good and bad, promises, the same bytes twice, recipes."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import triage
+from triage import DatasetError, RecipeError
+from triage.training import TrainingOptions, read_recipe, train_recipe
+
+SECRET = "quảnchuối"  # stands in texts, must never stand in a message
+ARCHIVE = [
+    {"id": "a1", "question": "Who signs for retail of liquor?", "answer": "The commune.", "topic": "liquor"},
+    {"id": "a2", "question": "Where is tax on rent paid?", "answer": "At the tax office.", "topic": "tax"},
+]
+
+
+@pytest.fixture
+def table(questions):
+    """Return the sixteen questions with one target."""
+    return questions[["text", "topic"]]
+
+
+def faults_of(table, **options):
+    """Train on a faulty table and return where its faults are."""
+    with pytest.raises(DatasetError, match=r"\d+ faults?") as caught:
+        triage.train(table, **options)
+    assert SECRET not in str(caught.value)
+    return [(fault.row, fault.column) for fault in caught.value.faults]
+
+
+# --- what can be trained on -------------------------------------------------------------------------
+
+
+def test_any_column_can_be_a_target(questions):
+    renamed = questions.rename(columns={"text": "utterance", "topic": "intent"})
+    triager = triage.train(renamed, text="utterance", targets="intent")
+    assert triager.targets == ("intent",)
+    assert triager.predict_frame(["liquor licence"])["intent"].tolist() == ["liquor"]
+
+
+def test_one_target_may_come_bare_or_in_a_list(table):
+    bare, listed = triage.train(table, targets="topic"), triage.train(table, targets=["topic"])
+    assert np.array_equal(bare.predict_proba(table["text"], "topic"), listed.predict_proba(table["text"], "topic"))
+
+
+def test_two_rows_are_enough():
+    table = pd.DataFrame({"text": ["where is my card", "top up failed"], "label": ["card", "top_up"]})
+    triager = triage.train(table, targets="label")
+    assert triager.predict_frame(table["text"])["label"].tolist() == ["card", "top_up"]
+    probability = triager.predict_proba(["card", "", "x"], "label")
+    assert probability.sum(1) == pytest.approx(1, abs=1e-5)
+    assert (probability > 0).all()
+
+
+def test_two_rows_with_two_targets_are_enough():
+    table = pd.DataFrame({"text": ["my card", "top up"], "label": ["card", "top_up"], "who": ["x", "y"]})
+    assert triage.train(table, targets=["label", "who"]).predict_frame(["my card"])["who"].tolist() == ["x"]
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "squared_hinge"])
+def test_label_with_one_example_is_learnt(questions, loss):
+    table = pd.concat(
+        [questions, pd.DataFrame([["where is a permit for fishing", "sea", "ministry"]], columns=questions.columns)]
+    )
+    triager = triage.train(table, targets=["topic", "jurisdiction"], options=TrainingOptions(loss=loss))
+    assert "sea" in triager.classes_["topic"]
+    assert triager.predict_frame(["permit for fishing"])["topic"].tolist() == ["sea"]
+    assert (triager.predict_proba(table["text"], "topic") > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind"),
+    [([10, 2, 7], int), ([True, False, True], bool), (["x", "y", "z"], str)],
+    ids=["int", "bool", "str"],
+)
+def test_labels_come_back_as_they_are(table, labels, kind, tmp_path):
+    code_of = dict(zip(["liquor", "land", "tax"], labels, strict=True))
+    trained = triage.train(table.assign(code=table["topic"].map(code_of)), targets="code")
+    for triager in (trained, triage.load(trained.save(tmp_path / "desk"))):
+        assert triager.classes_["code"].tolist() == sorted(set(labels))
+        (result,) = triager.predict(["liquor licence"])
+        assert result.decisions["code"].label == labels[0]
+        assert {type(label) for label, _ in result.decisions["code"].ranking} == {kind}
+        assert triager.predict_frame(["liquor licence"])["code"].tolist() == [labels[0]]
+
+
+def test_index_with_duplicates_changes_nothing(questions):
+    plain = triage.train(questions)
+    repeated = triage.train(questions.set_axis([7] * len(questions)))
+    for target in plain.targets:
+        assert np.array_equal(
+            plain.predict_proba(questions["text"], target), repeated.predict_proba(questions["text"], target)
+        )
+
+
+def test_same_question_with_two_labels_is_no_obstacle(table):
+    triager = triage.train(pd.concat([table, table.assign(topic="other")]), targets="topic")
+    assert triager.predict_proba(table["text"], "topic").max() < 0.9
+
+
+def test_same_text_in_all_rows_is_no_obstacle():
+    table = pd.DataFrame({"text": ["the same"] * 6, "label": list("ababab")})
+    assert triage.train(table, targets="label").predict_proba(["the same"], "label")[0] == pytest.approx(0.5, abs=0.2)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "squared_hinge"])
+def test_one_group_is_no_obstacle(questions, loss):
+    triager = triage.train(questions.assign(author="a"), groups="author", options=TrainingOptions(loss=loss))
+    assert set(triager.metrics["held_out"]) == {"topic", "jurisdiction"}
+
+
+def test_archive_is_suggested_and_teaches(questions):
+    triager = triage.train(questions, archive=pd.DataFrame(ARCHIVE))
+    (suggestion,) = triager.similar(["retail of liquor"], k=1)[0]
+    assert (suggestion.id, suggestion.answer) == ("a1", "The commune.")
+    assert not np.array_equal(
+        triager.predict_proba(["liquor"], "topic"), triage.train(questions).predict_proba(["liquor"], "topic")
+    )
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), "", pd.NA], ids=["None", "NaN", "blank", "NA"])
+def test_archive_may_lack_labels_and_answers(questions, missing, tmp_path):
+    archive = pd.DataFrame([*ARCHIVE, {"id": "a3", "question": "Something else?", "answer": missing, "topic": missing}])
+    triager = triage.train(questions, archive=archive)
+    assert triager.classes_["topic"].tolist() == ["land", "liquor", "tax"]
+    (suggestion,) = triage.load(triager.save(tmp_path / "desk")).similar(["something else"], k=1)[0]
+    assert (suggestion.id, suggestion.answer) == ("a3", None)
+
+
+def test_messages_out_of_scope_come_as_list_frame_or_path(questions, tmp_path):
+    messages = [f"buy cheap watches now, offer {number}" for number in range(12)]
+    frame = pd.DataFrame({"text": messages})
+    frame.to_csv(tmp_path / "oos.csv", index=False)
+    texts = ["buy cheap watches", "who grants a licence to sell liquor"]
+    scores = [
+        triage.train(questions, oos=oos).scope_scores(texts).tolist()
+        for oos in (messages, frame, tmp_path / "oos.csv", str(tmp_path / "oos.csv"))
+    ]
+    assert scores[0] == scores[1] == scores[2] == scores[3]
+    assert scores[0][0] > 0 > scores[0][1]
+    assert not triage.train(questions, oos=[]).scope.learned
+
+
+# --- what cannot ------------------------------------------------------------------------------------
+
+
+def test_one_class_is_refused(questions):
+    with pytest.raises(ValueError, match="target 'topic' must have at least two classes, got one class"):
+        triage.train(questions.assign(topic="land"))
+
+
+def test_no_rows_are_refused(questions):
+    assert faults_of(questions[:0]) == [(None, None)]
+
+
+def test_no_targets_are_refused(questions):
+    with pytest.raises(ValueError, match="targets must name at least one column"):
+        triage.train(questions, targets=[])
+
+
+def test_unknown_columns_are_named_at_once(questions):
+    assert faults_of(questions, text="question", targets=["topics", "jurisdiction", "who"]) == [
+        (None, "question"),
+        (None, "topics"),
+        (None, "who"),
+    ]
+
+
+def test_forty_faults_are_one_error(questions):
+    table = pd.concat([questions] * 5, ignore_index=True).astype(object)
+    table.loc[0:9, "text"] = ["", " ", None, float("nan"), 7, "a\0", "\ud800", f"{SECRET}\0", "x" * 1_000_001, pd.NA]
+    table.loc[10:29, "topic"] = [None, "", " land", float("nan"), 1.5] * 4
+    table.loc[30:39, "jurisdiction"] = None
+    expected = [(row, "text") for row in range(1, 11)] + [(row, "topic") for row in range(11, 31)]
+    assert faults_of(table) == expected + [(row, "jurisdiction") for row in range(31, 41)]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA, ""], ids=["None", "NaN", "NA", "blank"])
+def test_missing_label_is_refused(questions, missing):
+    table = questions.astype(object)
+    table.loc[3, "topic"] = missing
+    assert faults_of(table) == [(4, "topic")]
+
+
+def test_promise_for_no_target_is_refused(questions):
+    with pytest.raises(ValueError, match=r"one of the targets \['topic', 'jurisdiction'\], got \['level'\]"):
+        triage.train(questions, promise={"level": 0.9})
+
+
+@pytest.mark.parametrize("promise", [0, 1, 1.5, -0.2])
+def test_promise_that_is_no_share_is_refused(questions, promise):
+    with pytest.raises(ValueError, match=re.escape(f"promise must be in (0, 1), got {promise}")):
+        triage.train(questions, promise={"topic": promise})
+
+
+def test_groups_that_are_no_column_are_refused(questions):
+    with pytest.raises(ValueError, match="groups must name a column of the table, got 'author'; columns are"):
+        triage.train(questions, groups="author")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"loss": "log"}, "loss must be one of"),
+        ({"C": -1.0}, "C must be above 0"),
+        ({"n_folds": 1}, "n_folds must be at least 2"),
+        ({"n_bits": 3}, r"n_bits must be in \[8, 24\], got 3"),
+        ({"max_weights": 0}, "max_weights must be at least 1, got 0"),
+    ],
+)
+def test_option_out_of_range_is_refused(questions, options, match):
+    with pytest.raises(ValueError, match=match):
+        triage.train(questions, options=TrainingOptions(**options))
+
+
+@pytest.mark.parametrize("column", ["id", "question", "answer"])
+def test_archive_without_a_column_is_refused(questions, column):
+    assert faults_of(questions, archive=pd.DataFrame(ARCHIVE).drop(columns=column)) == [(None, column)]
+
+
+def test_archive_with_faults_is_refused(questions):
+    archive = pd.DataFrame(ARCHIVE).astype(object)
+    archive["question"] = [None, f"{SECRET}\0"]
+    assert faults_of(questions, archive=archive) == [(1, "question"), (2, "question")]
+
+
+def test_messages_without_the_column_are_refused(questions):
+    assert faults_of(questions, oos=pd.DataFrame({"message": [SECRET]})) == [(None, "text")]
+
+
+@pytest.mark.parametrize("oos", [[SECRET, None], pd.DataFrame({"text": [SECRET, None]})], ids=["list", "frame"])
+def test_messages_that_are_no_text_are_refused(questions, oos):
+    with pytest.raises(TypeError, match=r"got 1 of 2 .* \(position 1\)") as caught:
+        triage.train(questions, oos=oos)
+    assert SECRET not in str(caught.value)
+
+
+def test_table_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.csv"):
+        triage.train(tmp_path / "nothing.csv")
+
+
+# --- promises ---------------------------------------------------------------------------------------
+
+
+def test_promise_that_cannot_be_kept_sends_everything_to_review(questions):
+    triager = triage.train(questions, promise={"topic": 0.999})
+    assert triager.thresholds["topic"].value is None
+    assert "cannot be kept on 16 held-out questions" in str(triager.thresholds["topic"])
+    frame = triager.predict_frame(questions["text"])
+    assert set(frame["topic_status"]) == {"review"}
+    assert set(frame["route"]) == {"review"}
+    assert frame["topic"].tolist() == questions["topic"].tolist()  # the best label stands there all the same
+
+
+def test_promise_that_can_be_kept_is_kept():
+    pairs = [("card", "where is my card"), ("top_up", "top up of my account failed")]
+    table = pd.DataFrame(
+        [(f"{text} {number}", label) for label, text in pairs for number in range(60)], columns=["text", "label"]
+    )
+    triager = triage.train(table, targets="label", promise={"label": 0.95})
+    threshold = triager.thresholds["label"]
+    assert threshold.value is not None
+    assert threshold.lower_bound >= 0.95
+    assert threshold.n_held_out == 120
+    assert (triager.predict_frame(table["text"])["label_status"] == "assigned").mean() > 0.5
+
+
+# --- the same again ---------------------------------------------------------------------------------
+
+
+def test_training_twice_gives_the_same_bytes(questions, tmp_path):
+    options = {
+        "archive": pd.DataFrame(ARCHIVE),
+        "oos": [f"spam {number}" for number in range(12)],
+        "promise": {"topic": 0.6},
+        "language": "vi",
+        "random_state": 3,
+    }
+    first, second = (triage.train(questions, **options).save(tmp_path / name) for name in ("first", "second"))
+    names = sorted(file.name for file in first.iterdir())
+    assert names == sorted(file.name for file in second.iterdir())
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "squared_hinge"])
+def test_order_of_rows_hardly_matters(questions, loss):
+    options = TrainingOptions(loss=loss)
+    triagers = [triage.train(table, options=options) for table in (questions, questions.sample(frac=1, random_state=1))]
+    first, second = (triager.predict_frame(questions["text"]) for triager in triagers)
+    assert first["topic"].tolist() == second["topic"].tolist()
+    tolerance = 1e-3 if loss == "squared_error" else 0.2  # folds of the hinge follow the order
+    probabilities = [triager.predict_proba(questions["text"], "topic") for triager in triagers]
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=tolerance)
+
+
+def test_fingerprint_is_of_the_data(questions):
+    def fingerprint(table, **options):
+        return triage.train(table, **options).fingerprint
+
+    plain = fingerprint(questions)
+    assert re.fullmatch("[0-9a-f]{64}", plain)
+    assert fingerprint(questions.set_axis(range(5, 21))) == plain
+    assert fingerprint(questions.assign(remark="x")) == plain
+    assert fingerprint(questions.assign(text=["x", *questions["text"][1:]])) != plain
+    assert fingerprint(questions.assign(topic=["tax", *questions["topic"][1:]])) != plain
+    assert fingerprint(questions[::-1]) != plain
+    assert fingerprint(questions, targets=["topic"]) != plain
+
+
+def test_metrics_are_measured_on_rows_held_out(questions):
+    shuffled = questions.assign(topic=np.random.default_rng(0).permutation(questions["topic"]))
+    triager = triage.train(shuffled, targets="topic")
+    assert triager.metrics["n_questions"] == 16
+    in_sample = (triager.predict_frame(shuffled["text"])["topic"] == shuffled["topic"]).mean()
+    assert in_sample - triager.metrics["held_out"]["topic"]["accuracy"] > 0.3  # nothing to learn, and it says so
+
+
+def test_logs_and_progress_hold_no_question(questions, caplog):
+    lines = []
+    table = questions.assign(text=questions["text"] + f" {SECRET}")
+    with caplog.at_level(logging.DEBUG):
+        triage.train(table)
+        triage.train(table, progress=lines.append)
+    assert lines[0] == "16 questions, 16 further texts to train on; targets topic, jurisdiction"
+    assert len(caplog.records) >= 3
+    assert SECRET not in "".join([*lines, caplog.text])
+
+
+# --- recipes ----------------------------------------------------------------------------------------
+
+
+def write_recipe(folder, recipe):
+    (folder / "recipe.toml").write_text(recipe, "utf-8")
+    return folder / "recipe.toml"
+
+
+def test_recipe_trains_on_its_splits_and_knows_no_other_label(questions, tmp_path):
+    table = questions.assign(split="train")
+    table.loc[14:, ["topic", "split"]] = ["only_tested", "test"]
+    table.to_csv(tmp_path / "questions.csv", index=False)
+    path = write_recipe(
+        tmp_path,
+        '[desk]\nname = "Small"\nlanguage = "vi"\n[data]\nquestions = "questions.csv"\ntargets = ["topic"]\n'
+        'split = "split"\ntrain_on = ["train"]\n[training]\nchar_ngrams = [2, 4]\n[promise]\ntopic = 0.9\n',
+    )
+    triager = train_recipe(path)
+    assert triager.metrics["n_questions"] == 14
+    assert "only_tested" not in triager.classes_["topic"]
+    assert triager.features.language == "vi"
+    assert triager.features.char_ngrams == (2, 4)
+    assert triager.thresholds["topic"].promise == 0.9
+    assert triager.description["name"] == "Small"
+
+
+def test_recipe_with_problems_names_all_of_them(tmp_path):
+    path = write_recipe(tmp_path, '[data]\nregister = "r.csv"\ntext = "t"\ncolour = 1\n[training]\nsize = 3\n[extra]\n')
+    with pytest.raises(RecipeError, match="not a usable recipe") as caught:
+        read_recipe(path)
+    found = "\n".join(caught.value.problems)
+    for part in ("[extra]", "'colour'", "'size'", "must name the file of questions", "'r.csv', which is not there"):
+        assert part in found
+    assert len(caught.value.problems) == 5
+
+
+@pytest.mark.parametrize("recipe", ["[data", "data = 3\n", "\ud800".encode("utf-8", "surrogatepass")])
+def test_recipe_that_is_none_is_refused(tmp_path, recipe):
+    (tmp_path / "recipe.toml").write_bytes(recipe if isinstance(recipe, bytes) else recipe.encode())
+    with pytest.raises(RecipeError, match=r"must be (TOML in UTF-8|a table)"):
+        read_recipe(tmp_path / "recipe.toml")
+
+
+def test_recipe_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"recipe\.toml"):
+        read_recipe(tmp_path / "recipe.toml")
