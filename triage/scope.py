@@ -48,7 +48,8 @@ class ScopeDetector:
         float array of shape (n_messages,)
             Higher is further out.
         """
-        score: Floats = statistics @ np.array(self.weights)
+        # Column by column: a matrix product would round a row by the number of rows beside it.
+        score: Floats = np.sum([weight * column for weight, column in zip(self.weights, statistics.T, strict=True)], 0)
         return score
 
     def to_state(self) -> dict[str, Any]:
