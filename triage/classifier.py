@@ -141,12 +141,20 @@ def fit_squared_error(
     inverse, _ = scipy.linalg.lapack.spotri(factor, lower=0, overwrite_c=1)
     inverse = np.triu(inverse)
     inverse += np.triu(inverse, 1).T
-    weights = inverse @ (signs - mean)
-    held_out = signs.copy()
+    centred = signs - mean
+    ends = np.cumsum(sizes)
+    for code, size, end in zip(codes, sizes, ends, strict=True):
+        unknown = np.flatnonzero(code < 0)
+        if len(unknown):
+            # The value that a row would be given without it: then it has no weight, as if it were not there.
+            block = centred[:, end - size : end]
+            pull = inverse[unknown] @ block  # unknown rows are 0 here, the mean
+            block[unknown] = -np.linalg.solve(inverse[np.ix_(unknown, unknown)], pull)
+    weights = inverse @ centred
+    held_out = centred + mean
     order = np.argsort(groups, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         held_out[rows] -= np.linalg.solve(inverse[np.ix_(rows, rows)], weights[rows])
-    ends = np.cumsum(sizes)
     coef = np.hstack(
         [
             X.T @ np.ascontiguousarray(weights[:, start : start + _COLUMN_BLOCK])

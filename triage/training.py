@@ -56,7 +56,8 @@ class TrainingOptions:
     unmarked_copies : bool or None
         Whether each text with diacritics is trained on once more without; None where a fifth of the texts have some.
     name_classes : bool
-        Whether the labels of a single target, read as words, are trained on as texts.
+        Whether the names of classes are trained on as texts: the taxonomy's topics with their typical matters, or
+        the labels of a single target, read as words.
     n_jobs : int or None
         Trainings at once (joblib).
     """
@@ -141,7 +142,7 @@ def train(
     examples : DataFrame or path, optional
         Further labelled questions that are trained on and not measured.
     taxonomy : Taxonomy or path, optional
-        Names of the labels for people.
+        Names of the labels for people, and typical matters of the topics to train on.
     language : str, optional
         Language whose data normalises the text; the taxonomy's by default.
     abbreviations : mapping of str to str, optional
@@ -194,7 +195,7 @@ def train(
         raise ValueError(f"groups must name a column of the table, got {groups!r}; columns are {list(frame.columns)}")
 
     archived = None if archive is None else _read_archive(archive)
-    gathered = _gather(frame, text, columns, groups, register, archived, examples, options, language)
+    gathered = _gather(frame, text, columns, groups, register, archived, examples, taxonomy, options, language)
     say(
         f"{len(frame)} questions, {len(gathered.texts) - len(frame)} further texts to train on; "
         f"targets {', '.join(columns)}"
@@ -273,6 +274,7 @@ def _gather(
     register: Any,
     archive: pd.DataFrame | None,
     examples: Any,
+    taxonomy: Taxonomy | None,
     options: TrainingOptions,
     language: str | None,
 ) -> _Examples:
@@ -298,8 +300,8 @@ def _gather(
     if examples is not None:
         further = read_questions(examples, text=text, targets=[])
         gathered.add(further[text].tolist(), _labels_of(further, columns))
-    if options.name_classes and len(columns) == 1:
-        _name_classes(gathered)
+    if options.name_classes:
+        _name_classes(gathered, taxonomy)
     return gathered
 
 
@@ -325,11 +327,18 @@ def _read_archive(source: Any) -> pd.DataFrame:
     return rows
 
 
-def _name_classes(gathered: _Examples) -> None:
-    """Add the labels of a single target, read as words, as texts."""
-    (target,) = gathered.targets
-    labels = sorted({label for label in gathered.labels[target] if isinstance(label, str) and len(label) > 1})
-    gathered.add([label.replace("_", " ").replace("-", " ") for label in labels], {target: labels})
+def _name_classes(gathered: _Examples, taxonomy: Taxonomy | None) -> None:
+    """Add the names of classes as texts: the taxonomy's, with typical matters, or a single target's labels as words."""
+    if taxonomy is not None and "topic" in gathered.targets:
+        seen = set(gathered.labels["topic"])
+        topics = [topic for topic in taxonomy.topics if topic.id in seen]
+        named = {topic.id: (topic.names[taxonomy.language], *topic.typical_matters) for topic in topics}
+        pairs = [(name, label) for label, names in named.items() for name in names]
+        gathered.add([name for name, _ in pairs], {"topic": [label for _, label in pairs]})
+    elif len(gathered.targets) == 1:
+        (target,) = gathered.targets
+        labels = sorted({label for label in gathered.labels[target] if isinstance(label, str) and len(label) > 1})
+        gathered.add([label.replace("_", " ").replace("-", " ") for label in labels], {target: labels})
 
 
 def _out_of_scope_texts(oos: Any, text: str) -> list[str]:
@@ -459,7 +468,7 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
     ----------
     path : str or Path
         ``recipe.toml``. With ``split``, ``train_on`` and ``measure_on`` it trains on some splits of the questions
-        and measures on others; the numbers stand in ``metrics``.
+        and leaves others for `triage.evaluation.train_and_measure`.
     progress : callable, optional
         Called with a line a step.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
@@ -17,11 +18,11 @@ import pandas as pd
 import scipy.sparse as sp
 
 from triage.bundle import Contents, load_bundle, save_bundle
-from triage.classifier import JointClassifier, softmax
+from triage.classifier import JOINT, JointClassifier, softmax
 from triage.dataset import Taxonomy, Topic
 from triage.decision import REASON_OF_CODE, Threshold, review_reasons, route_of
 from triage.errors import BundleError
-from triage.features import QuestionVectorizer, check_texts
+from triage.features import BLOCKS, QuestionVectorizer, check_texts
 from triage.index import QuestionIndex
 from triage.records import Decision, Suggestion, TriageResult
 from triage.scope import ScopeDetector, scope_statistics
@@ -29,7 +30,6 @@ from triage.text import Words
 
 _CHUNK_TEXTS = 1024  # texts read at once; bounds memory, and rows do not depend on it
 _CHUNK = re.compile(r"\S+")
-_EDGES = re.compile(r"^\W+|\W+$")
 DECIDING = ("topic", "jurisdiction")  # a desk's question leaves it when these are assigned
 
 
@@ -466,8 +466,14 @@ def own_words(features: QuestionVectorizer, text: str, words: Words) -> tuple[li
     chunks = _CHUNK.findall(text)
     again = features.words(chunks)
     if np.array_equal(again.codes, words.codes):
-        return [_EDGES.sub("", chunk) for chunk in chunks], again.rows
+        return [_bare(chunk) for chunk in chunks], again.rows
     return words.strings(), np.arange(len(words.starts))  # rare scripts: a word reads differently on its own
+
+
+def _bare(chunk: str) -> str:
+    """Take off what stands around words; letters, marks and digits of every script stay."""
+    inside = [unicodedata.category(character)[0] in "LMN" for character in chunk]
+    return chunk[inside.index(True) : len(chunk) - inside[::-1].index(True)] if any(inside) else chunk
 
 
 def load(path: str | Path, *, n_jobs: int | None = None) -> Triager:
@@ -497,7 +503,7 @@ def load(path: str | Path, *, n_jobs: int | None = None) -> Triager:
         for name, array in contents.arrays.items():
             part, _, own = name.partition(".")
             parts[part][own] = array
-        return Triager(
+        triager = Triager(
             features=QuestionVectorizer.from_state(settings["features"], parts["features"]),
             classifier=JointClassifier.from_state(settings["classifier"], parts["classifier"]),
             scope=ScopeDetector.from_state(settings["scope"]),
@@ -509,12 +515,59 @@ def load(path: str | Path, *, n_jobs: int | None = None) -> Triager:
             taxonomy=_taxonomy(settings["taxonomy"]),
             n_jobs=n_jobs,
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        _check_fit(triager)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BundleError(
             path=path,
             problem=f"the parts of a bundle must fit each other, got {type(error).__name__} on putting them together",
             remedy="train again, or restore the folder from a backup",
         ) from error
+    return triager
+
+
+def _check_fit(triager: Triager) -> None:
+    """Raise ValueError unless the parts that came from a bundle fit each other; reading texts relies on it."""
+    features, classifier = triager.features, triager.classifier
+    classes = [classifier.classes[target] for target in triager.targets]
+    sizes = {
+        **{target: len(labels) for target, labels in classifier.classes.items()},
+        JOINT: len(classifier.combinations),
+    }
+    n_columns = sum(sizes[block] for block in classifier.blocks)
+    learnt = classifier.to_state()[1]
+    buckets, starts, combinations = features.buckets_, classifier.starts, classifier.combinations
+    n_weights = len(learnt["values"])
+    for array, kinds, shape in (
+        (buckets, "iu", (features.n_features_,)),
+        (features.idf_, "f", (features.n_features_,)),
+        (combinations, "iu", (len(combinations), len(classes))),
+        (learnt["values"], "iu", (n_weights,)),
+        (classifier.columns, "iu", (n_weights,)),
+        (starts, "iu", (features.n_features_ + 1,)),
+        (classifier.scale, "f", (n_columns,)),
+        (classifier.intercept, "f", (n_columns,)),
+        (classifier.shares, "f", (len(classifier.blocks),)),
+        (classifier.temperatures, "f", (len(classes),)),
+    ):
+        if array.shape != shape or array.dtype.kind not in kinds or not np.isfinite(array).all():
+            raise ValueError(f"an array must have shape {shape}, got {array.shape}")
+    numbers = (features.unknown_idf_, triager.scope.threshold, *triager.scope.weights)
+    fits = (
+        (buckets[1:] > buckets[:-1]).all() and buckets[0] >= 0 and buckets[-1] < len(BLOCKS) << features.n_bits,
+        starts[0] == 0 and (starts[1:] >= starts[:-1]).all() and starts[-1] == n_weights,
+        (classifier.columns >= 0).all() and (classifier.columns < n_columns).all(),
+        (combinations >= 0).all() and (combinations < [len(labels) for labels in classes]).all(),
+        all(isinstance(labels, list) and len(labels) > 1 for labels in classes),
+        all(isinstance(label, (str, int)) for labels in classes for label in labels),
+        {*classifier.within.keys(), *classifier.within.values()} <= set(triager.targets),
+        set(triager.thresholds) == set(triager.targets),
+        len(triager.scope.weights) == 1 + len(BLOCKS),
+        all(isinstance(number, (int, float)) and np.isfinite(number) for number in numbers),
+        all(isinstance(record[name], str) for record in triager.records for name in ("id", "question")),
+        all(isinstance(record["answer"], (str, type(None))) for record in triager.records),
+    )
+    if not all(fits):
+        raise ValueError(f"part {[bool(fit) for fit in fits].index(False)} does not fit")
 
 
 def _taxonomy(state: Mapping[str, Any] | None) -> Taxonomy | None:
@@ -546,7 +599,7 @@ def check_days(as_of: Any, n_texts: int) -> list[str | None]:
     >>> check_days("2025-10-01", 2)
     ['2025-10-01', '2025-10-01']
     """
-    if as_of is None or isinstance(as_of, (str, date)):
+    if not isinstance(as_of, Iterable) or isinstance(as_of, str):
         return [_day(as_of)] * n_texts
     days = [_day(day) for day in as_of]
     if len(days) != n_texts:
@@ -559,9 +612,7 @@ def _day(value: Any) -> str | None:
         return None
     if isinstance(value, datetime):
         value = value.date()
-    if isinstance(value, date):
-        return value.isoformat()
     try:
-        return date.fromisoformat(value).isoformat()
+        return date.fromisoformat(value.isoformat() if isinstance(value, date) else value).isoformat()
     except (TypeError, ValueError):
         raise ValueError(f"as_of must be a date or text such as '2025-10-01', got {str(value)[:20]!r}") from None
