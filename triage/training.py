@@ -138,7 +138,8 @@ def train(
     random_state : int, default=0
         Seed of everything that is drawn.
     groups : str, optional
-        Column of who wrote a question. Probabilities and promises are then made for writers never read before.
+        Column of who wrote a question. Probabilities and promises are then made for writers never read before: they
+        hold over all writers together, and one writer's questions may do worse.
     examples : DataFrame or path, optional
         Further labelled questions that are trained on and not measured.
     taxonomy : Taxonomy or path, optional
@@ -242,6 +243,7 @@ def train(
         thresholds[target] = fit_threshold(sure, right, promise=(promise or {}).get(target))
         metrics[target] = {
             "n": len(right),
+            "n_right": int(right.sum()),
             "accuracy": float(right.mean()),
             "ece": expected_calibration_error(sure, right),
         }

@@ -146,6 +146,8 @@ class Triager:
             )
             for target, probability in probabilities.items()
         }
+        for target, outer in self.classifier.within.items():  # a level means nothing while the jurisdiction is open
+            codes[target] = np.where(codes[outer] == 0, codes[target], codes[outer])
         labels = {target: self.classes_[target][place] for target, place in best.items()}
         deciding = [target for target in DECIDING if target in codes] or list(codes)
         return probabilities, codes, best, route_of(codes, labels, deciding=deciding).tolist()
