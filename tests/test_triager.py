@@ -186,7 +186,8 @@ def test_hostile_text_is_decided_or_reviewed(desk, name, request):
     json.dumps(result.to_dict(), allow_nan=False)
     for decision in result.decisions.values():
         assert 0 < decision.probability <= 1
-        assert (decision.reason == "empty") == (not triager.features.words([text]).strings())
+        words = triager.features.words([text]).strings()
+        assert (decision.reason == "empty") == all(len(word.strip("0123456789")) < 2 for word in words)
         if decision.reason in ("empty", "out_of_scope"):
             assert result.route == "review"
     assert (result.evidence["out_of_scope_score"] >= 0) <= (result.route == "review")
@@ -198,6 +199,13 @@ def test_text_without_words_is_reviewed_as_empty(triager, name):
     assert {decision.reason for decision in result.decisions.values()} == {"empty"}
     assert (result.route, result.suggestions) == ("review", ())
     assert all(decision.words == () for decision in result.decisions.values())
+
+
+@pytest.mark.parametrize("name", ["one_letter", "digits", "long_digits", "many_lines"])
+def test_text_without_a_word_of_two_letters_is_reviewed_as_empty(desk_triager, name):
+    (result,) = desk_triager.predict([HOSTILE[name]])
+    assert {decision.reason for decision in result.decisions.values()} == {"empty"}
+    assert result.route == "review"
 
 
 def test_text_of_a_megabyte_is_decided(triager):

@@ -38,6 +38,7 @@ _MAX_ROWS_CLOSED_FORM = 20_000  # the Gram matrix of so many rows takes 1.6 GB
 _DENSE_SHARE = 0.02  # columns in more than this share of rows are multiplied densely
 _COLUMN_BLOCK = 64
 _DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
+_LARGEST_WEIGHT = 20.0  # tables that every score separates would ask for ever larger ones
 _LEAST_PROBABILITY = 1e-9  # no label is impossible
 
 
@@ -261,7 +262,7 @@ def fit_weights(
     Returns
     -------
     float64 array of shape (n_features,)
-        Weights of at least 0. With one feature this is temperature scaling (Guo et al. 2017).
+        Weights in [0, 20]. With one feature this is temperature scaling (Guo et al. 2017).
     """
     stack = np.stack([feature.astype(np.float32) for feature in features])
 
@@ -275,7 +276,12 @@ def fit_weights(
         return float(-np.log(total, dtype=np.float64).mean()), gradient
 
     found = scipy.optimize.minimize(
-        loss, np.array(start), jac=True, method="L-BFGS-B", bounds=[(0, 200)] * len(stack), options={"maxiter": 60}
+        loss,
+        np.array(start),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, _LARGEST_WEIGHT)] * len(stack),
+        options={"maxiter": 60},
     )
     weights: npt.NDArray[np.float64] = found.x
     return weights

@@ -27,6 +27,7 @@ Indices = npt.NDArray[np.intp]
 BLOCKS = ("characters", "words", "pairs")
 _Group = tuple[int, npt.NDArray[np.uint32], Indices, int]  # block, hashes, first word, words from first to last
 _CHUNK_TEXTS = 256  # texts hashed at once: the arrays of one chunk stay in the processor's cache
+_CHUNK_CHARS = 1 << 20  # and no more characters than these, unless one text has more
 _STEP = np.uint32(0x9E3779B1)
 _SEED = np.uint32(0x85EBCA77)
 
@@ -69,6 +70,30 @@ def check_texts(texts: Iterable[str]) -> list[str]:
             f"(position {places}); drop these rows or fill them with ''"
         )
     return found
+
+
+def chunks(texts: Sequence[str], n_texts: int) -> Iterator[Sequence[str]]:
+    """Cut texts into chunks that bound memory.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    n_texts : int
+        Most texts in a chunk; long texts make chunks of fewer.
+
+    Yields
+    ------
+    sequence of str
+        One text or more, in order.
+    """
+    start, n_chars = 0, 0
+    for place, text in enumerate(texts):
+        if place > start and (place - start == n_texts or n_chars + len(text) > _CHUNK_CHARS):
+            yield texts[start:place]
+            start, n_chars = place, 0
+        n_chars += len(text)
+    if start < len(texts):
+        yield texts[start:]
 
 
 def _buckets(hashes: npt.NDArray[np.uint32], n_bits: int) -> npt.NDArray[np.uint32]:
@@ -116,7 +141,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
     pair_window : int, default=3
         Unordered pairs of words at most this far apart; 0 for none.
     min_df : int, default=2
-        Character n-grams, pairs and runs of words of fewer training texts are dropped; single words are kept.
+        Character n-grams and pairs of fewer training texts are dropped; words and runs of words are kept.
     n_bits : int, default=16
         Each block is hashed into ``2**n_bits`` buckets, 8 to 24.
 
@@ -291,7 +316,13 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         Returns
         -------
         Words
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
         """
+        check_is_fitted(self, "idf_")
         return self._normalizer.words(texts)
 
     def transform_words(self, chunks: Iterable[Words], n_texts: int) -> sp.csr_matrix:
@@ -327,8 +358,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         return self._matrix([self._counts(words, self._column_of, self.n_features_) for words in chunks], n_texts)
 
     def _chunks(self, texts: Sequence[str]) -> Iterator[Words]:
-        for start in range(0, len(texts), _CHUNK_TEXTS):
-            yield self._normalizer.words(texts[start : start + _CHUNK_TEXTS])
+        for chunk in chunks(texts, _CHUNK_TEXTS):
+            yield self._normalizer.words(chunk)
 
     def _ngrams(self, words: Words) -> tuple[npt.NDArray[np.uint32], Indices, Indices]:
         """Return every n-gram occurrence: its bucket, the word it begins with, and how many words on it ends."""

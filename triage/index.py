@@ -16,7 +16,7 @@ _COMMON_SHARE = 0.02
 
 @dataclass(frozen=True)
 class QuestionIndex:
-    """Questions to be found again, exact cosine over sparse rows.
+    """Questions to be found again, by the exact cosine of the rows it keeps.
 
     Attributes
     ----------
@@ -41,8 +41,9 @@ class QuestionIndex:
         Returns
         -------
         QuestionIndex
-            A large one leaves out the features that stand in many questions: they cost most of the time and
-            hardly tell one question from another.
+            With more than 300 questions it leaves out the features of more than 300 and of more than 2 % of them:
+            they cost most of the time and hardly tell one question from another. A query made of such features
+            alone finds nothing.
         """
         frequency = np.bincount(X.indices, minlength=X.shape[1])
         common = frequency > max(_COMMON_ROWS, _COMMON_SHARE * X.shape[0])

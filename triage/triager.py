@@ -22,7 +22,7 @@ from triage.classifier import JOINT, JointClassifier, softmax
 from triage.dataset import Taxonomy, Topic
 from triage.decision import REASON_OF_CODE, Threshold, review_reasons, route_of
 from triage.errors import BundleError
-from triage.features import BLOCKS, QuestionVectorizer, check_texts
+from triage.features import BLOCKS, QuestionVectorizer, check_texts, chunks
 from triage.index import QuestionIndex
 from triage.records import Decision, Suggestion, TriageResult
 from triage.scope import ScopeDetector, scope_statistics
@@ -44,7 +44,7 @@ class Reading:
     scope : float64 array of shape (n_texts,)
         Higher is further out of scope.
     empty : bool array of shape (n_texts,)
-        Texts without a word.
+        Texts without a word of two letters.
     """
 
     X: sp.csr_matrix
@@ -117,16 +117,16 @@ class Triager:
         X, known_shares = self.features.read_words([words], len(texts))
         combination_scores = self.classifier.combination_scores(self.classifier.scores(X))
         scope = self.scope.score(scope_statistics(combination_scores, known_shares))
-        return Reading(X, combination_scores, scope, np.bincount(words.rows, minlength=len(texts)) == 0)
+        return Reading(X, combination_scores, scope, ~words.readable())
 
     def _readings(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[str], Reading]]:
-        chunks = [texts[start : start + _CHUNK_TEXTS] for start in range(0, len(texts), _CHUNK_TEXTS)]
-        if len(chunks) < 2 or self.n_jobs in (None, 1):
-            for chunk in chunks:
-                yield chunk, self.read(chunk)
+        parts = list(chunks(texts, _CHUNK_TEXTS))
+        if len(parts) < 2 or self.n_jobs in (None, 1):
+            for part in parts:
+                yield part, self.read(part)
             return
         run = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
-        yield from zip(chunks, run(joblib.delayed(self.read)(chunk) for chunk in chunks), strict=True)
+        yield from zip(parts, run(joblib.delayed(self.read)(part) for part in parts), strict=True)
 
     def _decide(
         self, reading: Reading
@@ -160,7 +160,7 @@ class Triager:
         Parameters
         ----------
         texts : iterable of str, of length n_texts
-            Any strings; one without words goes to review as ``empty``.
+            Any strings; one without a word of two letters goes to review as ``empty``.
         as_of : date, ISO text, or a sequence of them of length n_texts, optional
             Day for which the answer is asked. Checked and kept in ``evidence``; a model without dated
             competences answers the same on every day.
@@ -336,8 +336,7 @@ class Triager:
             raise ValueError(f"k must be at least 1, got {k}")
         found = check_texts(texts)
         suggestions: list[list[Suggestion]] = []
-        for start in range(0, len(found), _CHUNK_TEXTS):
-            chunk = found[start : start + _CHUNK_TEXTS]
+        for chunk in chunks(found, _CHUNK_TEXTS):
             suggestions += self._suggest(chunk, self.features.transform(chunk), k)
         return suggestions
 

@@ -57,6 +57,14 @@ class Words:
     rows: Positions
     n_rows: int
 
+    def readable(self) -> npt.NDArray[np.bool_]:
+        """Return which texts hold a word of two letters or more, (n_rows,); the others say nothing."""
+        if not len(self.starts):
+            return np.zeros(self.n_rows, bool)
+        is_letter = (self.codes != SPACE) & ((self.codes < ord("0")) | (self.codes > ord("9")))
+        n_letters = np.add.reduceat(is_letter[1:], self.starts - 1, dtype=np.intp)
+        return np.bincount(self.rows[n_letters > 1], minlength=self.n_rows) > 0
+
     def strings(self) -> list[str]:
         """Return the words as strings, in order."""
         text = self.codes.astype("<u4", copy=False).tobytes().decode("utf-32-le", "surrogatepass")
