@@ -380,3 +380,15 @@ def test_recipe_that_is_none_is_refused(tmp_path, recipe):
 def test_recipe_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"recipe\.toml"):
         read_recipe(tmp_path / "recipe.toml")
+
+
+def test_personal_data_is_masked_in_what_is_kept(tmp_path):
+    table = pd.DataFrame(
+        {"text": ["my card is lost, call 0912 345 678", "card gone", "top up failed, me@example.org", "no top up"]}
+    ).assign(label=["card", "card", "top_up", "top_up"])
+    triager = triage.train(table, targets="label", language="vi")
+    triager.save(tmp_path / "bundle")
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "bundle").iterdir())
+    assert b"0912" not in stored
+    assert b"example.org" not in stored
+    assert triager.records[0]["question"] == "my card is lost, call [PHONE]"

@@ -6,6 +6,7 @@ import logging
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from triage.errors import DatasetError, Fault, RecipeError
 from triage.features import QuestionVectorizer, check_texts
 from triage.metrics import expected_calibration_error
 from triage.scope import fit_scope, scope_statistics
-from triage.text import Normalizer, fold_text
+from triage.text import Normalizer, fold_text, mask_personal_data
 from triage.triager import Triager
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ def train(
         of the questions become targets (the last as ``matter``).
     archive : DataFrame or path, optional
         Answered questions (``id``, ``question``, ``answer``, and labels): trained on, and suggested.
-        Without it the training questions are suggested.
+        Without it the training questions are suggested. Personal data is masked in what is kept of either.
     oos : sequence of str, DataFrame or path, optional
         Messages that belong to no class. Without them such messages are told by their scores alone.
     promise : mapping of str to float, optional
@@ -259,7 +260,7 @@ def train(
         classifier=classifier,
         scope=fit_scope(inside, outside),
         thresholds=thresholds,
-        records=_records(frame, text, archived),
+        records=_records(frame, text, archived, language),
         fingerprint=fingerprint(frame, [text, *columns.values()]),
         metrics={"held_out": metrics, "n_questions": len(frame), "grouped_by": groups},
         description=dict(description or {}),
@@ -353,17 +354,23 @@ def _out_of_scope_texts(oos: Any, text: str) -> list[str]:
     return check_texts(oos)
 
 
-def _records(frame: pd.DataFrame, text: str, archive: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """Return the questions to suggest: the archive's, or the table's own."""
+def _records(
+    frame: pd.DataFrame, text: str, archive: pd.DataFrame | None, language: str | None
+) -> list[dict[str, Any]]:
+    """Return the questions to suggest, the archive's or the table's own, with personal data masked."""
+    mask = partial(mask_personal_data, language=language)
     if archive is not None:
         columns = zip(archive["id"], archive["question"], archive["answer"], strict=True)
-        return [
-            {"id": str(one), "question": question, "answer": answer if isinstance(answer, str) and answer else None}
-            for one, question, answer in columns
-        ]
-    ids = frame["id"] if "id" in frame.columns else frame.index
+    else:
+        ids = frame["id"] if "id" in frame.columns else frame.index
+        columns = zip(ids, frame[text], [None] * len(frame), strict=True)
     return [
-        {"id": str(one), "question": question, "answer": None} for one, question in zip(ids, frame[text], strict=True)
+        {
+            "id": str(one),
+            "question": mask(question),
+            "answer": mask(answer) if isinstance(answer, str) and answer else None,
+        }
+        for one, question, answer in columns
     ]
 
 
