@@ -86,12 +86,9 @@ def gram_matrix(X: sp.csr_matrix) -> Floats:
 
 
 def _signs(codes: Codes, n_classes: int) -> Floats:
-    """Return 1 for the class of a row and -1 for the others; a row of unknown class (-1) gets the mean."""
+    """Return 1 for the class of a row and -1 for the others."""
     signs = np.full((len(codes), n_classes), -1, np.float32)
-    known = np.flatnonzero(codes >= 0)
-    signs[known, codes[known]] = 1
-    if len(known) < len(codes):
-        signs[codes < 0] = signs[known].mean(0)
+    signs[np.arange(len(codes)), codes] = 1
     return signs
 
 
@@ -132,8 +129,6 @@ def fit_squared_error(
         raise ValueError(
             f"loss='squared_error' takes at most {_MAX_ROWS_CLOSED_FORM} rows, got {n_rows}; use loss='squared_hinge'"
         )
-    signs = np.hstack([_signs(code, size) for code, size in zip(codes, sizes, strict=True)])
-    mean = signs.mean(0)
     inverse = gram_matrix(X)
     inverse[np.diag_indices(n_rows)] += 1 / (2 * C)
     factor, failed = scipy.linalg.lapack.spotrf(inverse.T, lower=0, overwrite_a=1)
@@ -142,30 +137,43 @@ def fit_squared_error(
     inverse, _ = scipy.linalg.lapack.spotri(factor, lower=0, overwrite_c=1)
     inverse = np.triu(inverse)
     inverse += np.triu(inverse, 1).T
-    centred = signs - mean
-    ends = np.cumsum(sizes)
-    for code, size, end in zip(codes, sizes, ends, strict=True):
-        unknown = np.flatnonzero(code < 0)
-        if len(unknown):
-            # The value that a row would be given without it: then it has no weight, as if it were not there.
-            block = centred[:, end - size : end]
-            pull = inverse[unknown] @ block  # unknown rows are 0 here, the mean
-            block[unknown] = -np.linalg.solve(inverse[np.ix_(unknown, unknown)], pull)
-    weights = inverse @ centred
-    held_out = centred + mean
-    order = np.argsort(groups, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-        held_out[rows] -= np.linalg.solve(inverse[np.ix_(rows, rows)], weights[rows])
-    coef = np.hstack(
-        [
-            X.T @ np.ascontiguousarray(weights[:, start : start + _COLUMN_BLOCK])
-            for start in range(0, signs.shape[1], _COLUMN_BLOCK)
-        ]
-    )
-    return [
-        Scores(coef[:, end - size : end], mean[end - size : end], held_out[:, end - size : end])
-        for size, end in zip(sizes, ends, strict=True)
-    ]
+    fitted: list[Scores | None] = [None] * len(codes)
+    # Blocks that know the labels of the same rows are solved together.
+    for pattern in sorted({(code >= 0).tobytes() for code in codes}):
+        blocks = [block for block, code in enumerate(codes) if (code >= 0).tobytes() == pattern]
+        rows = np.flatnonzero(np.frombuffer(pattern, bool))
+        signs = np.hstack([_signs(codes[block][rows], sizes[block]) for block in blocks])
+        mean = signs.mean(0)
+        own = _without_other_rows(inverse, rows)
+        weights = own @ (signs - mean)
+        held_out = np.full((n_rows, signs.shape[1]), mean, np.float32)
+        held_out[rows] = signs
+        order = np.argsort(groups[rows], kind="stable")
+        for members in np.split(order, np.flatnonzero(np.diff(groups[rows][order])) + 1):
+            held_out[rows[members]] -= np.linalg.solve(own[np.ix_(members, members)], weights[members])
+        transposed = X[rows].T.tocsr()
+        coef = np.hstack(
+            [
+                transposed @ np.ascontiguousarray(weights[:, start : start + _COLUMN_BLOCK])
+                for start in range(0, signs.shape[1], _COLUMN_BLOCK)
+            ]
+        )
+        end = 0
+        for block in blocks:
+            columns = slice(end, end + sizes[block])
+            fitted[block] = Scores(coef[:, columns], mean[columns], held_out[:, columns])
+            end += sizes[block]
+    return [scores for scores in fitted if scores is not None]
+
+
+def _without_other_rows(inverse: Floats, rows: Codes) -> Floats:
+    """Return what the inverse of a matrix would be of `rows` alone (Schur complement)."""
+    if len(rows) == len(inverse):
+        return inverse
+    others = np.setdiff1d(np.arange(len(inverse)), rows)
+    between = inverse[np.ix_(others, rows)]
+    own: Floats = inverse[np.ix_(rows, rows)] - between.T @ np.linalg.solve(inverse[np.ix_(others, others)], between)
+    return own
 
 
 def _fit_svm(X: sp.csr_matrix, codes: Codes, size: int, C: float, seed: int) -> tuple[Floats, Floats]:
