@@ -482,10 +482,18 @@ def keep(name: str, rows: list[Row], seconds: float, setting: Setting) -> None:
     }
     kept = {section: kept[section] for section in SECTIONS if section in kept}
     path.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    write_report(kept)
+
+
+def write_report(kept: dict[str, Any]) -> None:
+    """Write the sections as Markdown."""
     parts = [NOTES]
     for section, entry in kept.items():
         listed = [Row(**{key: value for key, value in row.items() if key != "holds"}) for row in entry["rows"]]
-        parts.append(f"## {section}\n\n{table(listed)}\n")
+        quoted = (
+            "" if entry["baselines"] == "measured" else "The baseline's numbers are quoted, not measured again.\n\n"
+        )
+        parts.append(f"## {section}\n\n{quoted}{table(listed)}\n")
     (RESULTS / "quality.md").write_text("\n".join(parts), "utf-8")
 
 
