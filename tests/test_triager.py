@@ -358,7 +358,7 @@ def test_contributions_add_up_to_the_linear_part(desk, text, request):
     reading = triager.read([text])
     for target, decision in result.decisions.items():
         label = triager.classes_[target].tolist().index(decision.label)
-        pull = triager.classifier.pull(reading.combination_scores[0], target, label, reading.X.indices)
+        pull = triager.classifier.pull(triager.classifier.scores(reading.X)[0], target, label, reading.X.indices)
         linear = float(reading.X.data.astype(float) @ pull)
         assert sum(contribution for _, contribution in decision.words) == pytest.approx(linear, abs=1e-4)
         words = [word for word, _ in decision.words]
@@ -375,7 +375,7 @@ def test_words_of_any_text_add_up(triager, text):
     reading = triager.read([text])
     decision = result.decisions["topic"]
     label = triager.classes_["topic"].tolist().index(decision.label)
-    pull = triager.classifier.pull(reading.combination_scores[0], "topic", label, reading.X.indices)
+    pull = triager.classifier.pull(triager.classifier.scores(reading.X)[0], "topic", label, reading.X.indices)
     linear = float(reading.X.data.astype(float) @ pull)
     assert sum(contribution for _, contribution in decision.words) == pytest.approx(linear, abs=1e-4)
     assert np.isfinite([contribution for _, contribution in decision.words]).all()

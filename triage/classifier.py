@@ -38,6 +38,8 @@ _MAX_ROWS_CLOSED_FORM = 20_000  # the Gram matrix of so many rows takes 1.6 GB
 _DENSE_SHARE = 0.02  # columns in more than this share of rows are multiplied densely
 _COLUMN_BLOCK = 64
 _DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
+_OFFSETS = (0.0, 0.3, 0.6, 0.9)
+_ROWS_FOR_OFFSET = 1500  # about so many rows choose the offset
 _LARGEST_WEIGHT = 20.0  # tables that every score separates would ask for ever larger ones
 _LEAST_PROBABILITY = 1e-9  # no label is impossible
 
@@ -254,9 +256,28 @@ def softmax(logits: Floats) -> Floats:
     return probabilities
 
 
+def saturate(scores: Floats, offset: float) -> Floats:
+    """Return the logarithm of the probability that each score means by itself, ``-log(1 + exp(-3 (score + offset)))``.
+
+    Parameters
+    ----------
+    scores : float array
+    offset : float
+        Score, negated, that means one half.
+
+    Returns
+    -------
+    float array of the same shape and type
+        A score far above its threshold says no more than one a little lower. The slope of 3 was chosen on
+        validation data; see ``tests/benchmarks``.
+    """
+    saturated: Floats = -np.logaddexp(scores.dtype.type(0), -3 * (scores + scores.dtype.type(offset)))
+    return saturated
+
+
 def fit_weights(
     features: Sequence[Floats], right: npt.NDArray[np.bool_], start: Sequence[float]
-) -> npt.NDArray[np.float64]:
+) -> tuple[npt.NDArray[np.float64], float]:
     """Weigh features so that the softmax of their sum gives the right outcomes the most probability.
 
     Parameters
@@ -269,8 +290,14 @@ def fit_weights(
 
     Returns
     -------
-    float64 array of shape (n_features,)
-        Weights in [0, 20]. With one feature this is temperature scaling (Guo et al. 2017).
+    weights : float64 array of shape (n_features,)
+        In [0, 20].
+    surprise : float
+        Mean negative logarithm of the probability of the right outcomes.
+
+    Notes
+    -----
+    With one feature this is temperature scaling (Guo et al. 2017).
     """
     stack = np.stack([feature.astype(np.float32) for feature in features])
 
@@ -291,8 +318,7 @@ def fit_weights(
         bounds=[(0, _LARGEST_WEIGHT)] * len(stack),
         options={"maxiter": 60},
     )
-    weights: npt.NDArray[np.float64] = found.x
-    return weights
+    return found.x, float(found.fun)
 
 
 # --- one target ---------------------------------------------------------------------------------------
@@ -408,7 +434,7 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):
         (scores,) = _fit_scores(sp.csr_matrix(X), [codes], [len(self.classes_)], group_of, self.get_params())
         self.coef_, self.intercept_, self.held_out_scores_ = scores.coef, scores.intercept, scores.held_out
         right = codes[:, None] == np.arange(len(self.classes_))
-        self.temperature_ = float(fit_weights([scores.held_out], right, [4.0])[0])
+        self.temperature_ = float(fit_weights([scores.held_out], right, [4.0])[0][0])
         return self
 
     def _scores(self, X: Any) -> Floats:
@@ -544,6 +570,8 @@ class JointClassifier:
         Exponent on each target's probabilities that calibrates them.
     within : dict of str to str
         Targets that only mean something within another: the level of a local jurisdiction.
+    offset : float
+        Where scores saturate, see `saturate`.
     """
 
     classes: dict[str, list[Any]]
@@ -557,6 +585,7 @@ class JointClassifier:
     shares: Floats
     temperatures: Floats
     within: dict[str, str] = field(default_factory=dict)
+    offset: float = 0.0
 
     @cached_property
     def _spans(self) -> list[tuple[int, int]]:
@@ -610,7 +639,7 @@ class JointClassifier:
         return dense + self.intercept
 
     def combination_scores(self, scores: Floats) -> Floats:
-        """Return the score of each combination of labels: its blocks' scores, each by the block's share.
+        """Return the score of each combination of labels: its blocks' saturated scores, each by the block's share.
 
         Parameters
         ----------
@@ -621,9 +650,10 @@ class JointClassifier:
         float32 array of shape (n_rows, n_combinations)
             Logits: their softmax is the joint distribution.
         """
+        saturated = saturate(scores, self.offset)
         logits = np.zeros((len(scores), len(self.combinations)), np.float32)
         for columns, share in zip(self._parts, self.shares.astype(np.float32), strict=True):
-            logits += share * scores[:, columns]
+            logits += share * saturated[:, columns]
         return logits
 
     def probabilities(self, joint: Floats) -> dict[str, Floats]:
@@ -677,13 +707,13 @@ class JointClassifier:
             best[target] = inner[mass.argmax(1)]
         return best
 
-    def pull(self, combination_scores: Floats, target: str, label: int, features: Codes) -> Floats:
+    def pull(self, scores: Floats, target: str, label: int, features: Codes) -> Floats:
         """Return how strongly each feature pulls towards a label and away from its rivals.
 
         Parameters
         ----------
-        combination_scores : float array of shape (n_combinations,)
-            Of one row.
+        scores : float array of shape (n_columns,)
+            Linear scores of one row.
         target : str
         label : int
             Class of the label.
@@ -695,15 +725,22 @@ class JointClassifier:
         float32 array of shape (n,)
             Weight of each feature in the score of the label's combinations, each by its probability among
             these, less that of all others, each by its probability among those. A row times these weights,
-            plus a constant, is that difference of scores exactly.
+            plus a constant, is that difference of scores exactly: what saturation takes from a score, it takes
+            from all its features alike.
         """
-        joint = softmax(combination_scores[None].astype(np.float64))[0]
+        joint = softmax(self.combination_scores(scores[None]).astype(np.float64))[0]
         mine = self.combinations[:, list(self.classes).index(target)] == label
         for_label, against = np.where(mine, joint, 0), np.where(mine, 0, joint)
         difference = for_label / max(for_label.sum(), 1e-300) - against / max(against.sum(), 1e-300)
         column = np.zeros(len(self.intercept))
         for columns, share in zip(self._parts, self.shares, strict=True):
             column += share * np.bincount(columns, difference, len(column))
+        # From the intercept to the score, the saturated score rises by this much for each unit of the linear one.
+        added = scores.astype(np.float64) - self.intercept
+        rise = saturate(scores.astype(np.float64), self.offset) - saturate(
+            self.intercept.astype(np.float64), self.offset
+        )
+        column *= np.divide(rise, added, out=np.zeros_like(added), where=np.abs(added) > 1e-9)
         weights: Floats = self._weights[features] @ column.astype(np.float32)
         return weights
 
@@ -711,14 +748,20 @@ class JointClassifier:
         """Return the classes as JSON values, and the numbers as arrays."""
         names = ("combinations", "values", "columns", "starts", "scale", "intercept", "shares", "temperatures")
         classes = [{"target": target, "labels": labels} for target, labels in self.classes.items()]
-        settings = {"classes": classes, "blocks": list(self.blocks), "within": self.within}
+        settings = {"classes": classes, "blocks": list(self.blocks), "within": self.within, "offset": self.offset}
         return settings, {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Return the classifier from what `to_state` gave."""
         classes = {entry["target"]: entry["labels"] for entry in settings["classes"]}
-        return cls(classes=classes, blocks=tuple(settings["blocks"]), within=settings["within"], **arrays)
+        return cls(
+            classes=classes,
+            blocks=tuple(settings["blocks"]),
+            within=settings["within"],
+            offset=settings["offset"],
+            **arrays,
+        )
 
 
 def _compress(
@@ -848,19 +891,22 @@ def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) ->
 
 def _calibrate(classifier: JointClassifier, held_out: Floats, codes: Mapping[str, Codes]) -> JointClassifier:
     """Fit the shares of the blocks, and each target's temperature, to held-out scores."""
-    parts = [held_out[:, columns] for columns in classifier._parts]
     right = {
         target: classifier.combinations[:, place] == codes[target][:, None]
         for place, target in enumerate(classifier.classes)
         if len(classifier.classes) == 1 or target in classifier.blocks
     }
-    # The shares serve all targets that have scores of their own at once: each row counts once for each.
-    shares = fit_weights(
-        [np.concatenate([part] * len(right)) for part in parts],
-        np.concatenate(list(right.values())),
-        [8.0 if block == JOINT or len(parts) == 1 else 2.0 for block in classifier.blocks],
-    )
-    weighed = replace(classifier, shares=shares)
+    start = [4.0 if block == JOINT or len(classifier.classes) == 1 else 1.0 for block in classifier.blocks]
+
+    def weigh(offset: float, rows: slice) -> tuple[npt.NDArray[np.float64], float]:
+        """Fit the shares for all targets with scores of their own at once; each row counts once for each."""
+        saturated = saturate(held_out[rows], offset)
+        parts = [np.concatenate([saturated[:, columns]] * len(right)) for columns in classifier._parts]
+        return fit_weights(parts, np.concatenate([outcome[rows] for outcome in right.values()]), start)
+
+    step = max(1, len(held_out) // _ROWS_FOR_OFFSET)
+    offset = min(_OFFSETS, key=lambda tried: weigh(tried, slice(None, None, step))[1])
+    weighed = replace(classifier, shares=weigh(offset, slice(None))[0], offset=offset)
     if len(classifier.classes) == 1:
         return weighed
     joint = softmax(weighed.combination_scores(held_out))

@@ -138,7 +138,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         Lengths of the character n-grams within words, from 2 on; a word counts with one space on either side.
     word_ngrams : int, default=2
         Longest run of words.
-    pair_window : int, default=3
+    pair_window : int, default=5
         Unordered pairs of words at most this far apart; 0 for none.
     min_df : int, default=2
         Character n-grams and pairs of fewer training texts are dropped; words and runs of words are kept.
@@ -176,7 +176,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         abbreviations: Mapping[str, str] | None = None,
         char_ngrams: tuple[int, int] = (2, 5),
         word_ngrams: int = 2,
-        pair_window: int = 3,
+        pair_window: int = 5,
         min_df: int = 2,
         n_bits: int = 16,
     ) -> None:

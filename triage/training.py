@@ -69,7 +69,7 @@ class TrainingOptions:
     max_weights: int = 4_000_000
     char_ngrams: tuple[int, int] = (2, 5)
     word_ngrams: int = 2
-    pair_window: int = 3
+    pair_window: int = 5
     min_df: int | None = None
     n_bits: int = 16
     unmarked_copies: bool | None = None

@@ -440,7 +440,8 @@ class Reasons:
     def words_for(self, target: str, label: int) -> tuple[tuple[str, float], ...]:
         """Return what each of the asker's words adds to the score of a label over its rivals."""
         reading, own, owner, (column, first, last) = self._found
-        pull = self._triager.classifier.pull(reading.combination_scores[0], target, label, reading.X.indices)
+        classifier = self._triager.classifier
+        pull = classifier.pull(classifier.scores(reading.X)[0], target, label, reading.X.indices)
         share = np.zeros(reading.X.shape[1])
         share[reading.X.indices] = reading.X.data * pull
         share /= np.maximum(np.bincount(column, minlength=len(share)), 1)  # equally over an n-gram's places
@@ -552,7 +553,7 @@ def _check_fit(triager: Triager) -> None:
     ):
         if array.shape != shape or array.dtype.kind not in kinds or not np.isfinite(array).all():
             raise ValueError(f"an array must have shape {shape}, got {array.shape}")
-    numbers = (features.unknown_idf_, triager.scope.threshold, *triager.scope.weights)
+    numbers = (features.unknown_idf_, classifier.offset, triager.scope.threshold, *triager.scope.weights)
     fits = (
         (buckets[1:] > buckets[:-1]).all() and buckets[0] >= 0 and buckets[-1] < len(BLOCKS) << features.n_bits,
         starts[0] == 0 and (starts[1:] >= starts[:-1]).all() and starts[-1] == n_weights,
@@ -564,6 +565,7 @@ def _check_fit(triager: Triager) -> None:
         set(triager.thresholds) == set(triager.targets),
         len(triager.scope.weights) == 1 + len(BLOCKS),
         all(isinstance(number, (int, float)) and np.isfinite(number) for number in numbers),
+        isinstance(classifier.offset, (int, float)) and abs(classifier.offset) < 100,
         all(isinstance(record[name], str) for record in triager.records for name in ("id", "question")),
         all(isinstance(record["answer"], (str, type(None))) for record in triager.records),
     )
