@@ -35,8 +35,8 @@ from sklearn.pipeline import Pipeline, make_pipeline, make_union
 from sklearn.svm import LinearSVC
 
 import triage
-from triage.evaluation import expected_calibration_error
-from triage.training import read_recipe, train_recipe
+from triage.metrics import expected_calibration_error
+from triage.training import TrainingOptions, read_recipe, train_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -405,7 +405,8 @@ def measure_procedures(setting: Setting) -> Iterator[Row]:
     found, plain_right = [], []
     for inside, outside in parts:
         inside = inside.reset_index(drop=True)
-        triager = triage.train(inside, targets=PROCEDURES, language="vi")
+        options = TrainingOptions(pair_window=3)  # as the desks; 87.5 % on folds of train, 87.1 with 5 and 86.6 with 0
+        triager = triage.train(inside, targets=PROCEDURES, language="vi", options=options)
         found.append(answers(triager, outside, {"jurisdiction": "jurisdiction"}))
         if setting.baselines:
             labels = plain().fit(inside["text"], inside["jurisdiction"]).predict(outside["text"])
@@ -458,7 +459,9 @@ def table(rows: list[Row]) -> str:
 NOTES = """# Quality
 
 Made by `tests/benchmarks/quality.py`. Shares in per cent, ECE (15 bins) as a share; seeds are fixed. The options were
-chosen on validation rows (`--validation`); the test rows were looked at once, when the options stood.
+chosen on validation rows (`--validation`), never on test rows. The test rows were looked at twice: once with the first
+options, and once more after the scores were made to saturate and the window of pairs was chosen again, both on
+validation rows. The first look read: HWU64 88.2, procedures 86.8, land topic 86.4, ECE of 10-shot 0.057 to 0.068.
 
 Baseline: TF-IDF of words and characters, as written and folded, with scikit-learn's LinearSVC. Public sets: training
 rows as published; CLINC150 is trained without its `oos` rows, and the recall is the best of all thresholds that keep
