@@ -77,7 +77,10 @@ def scope_statistics(combination_scores: Floats, known_shares: Floats) -> Floats
     float64 array of shape (n_messages, 4)
         Best score, then the known shares.
     """
-    return np.column_stack([combination_scores.max(1), known_shares]).astype(np.float64)
+    statistics = np.empty((len(combination_scores), 1 + known_shares.shape[1]))
+    statistics[:, 0] = combination_scores.max(1)
+    statistics[:, 1:] = known_shares
+    return statistics
 
 
 def fit_scope(inside: Floats, outside: Floats | None = None) -> ScopeDetector:

@@ -69,7 +69,7 @@ class TrainingOptions:
     max_weights: int = 4_000_000
     char_ngrams: tuple[int, int] = (2, 5)
     word_ngrams: int = 2
-    pair_window: int = 5
+    pair_window: int = 3
     min_df: int | None = None
     n_bits: int = 16
     unmarked_copies: bool | None = None
@@ -287,7 +287,8 @@ def _gather(
     gathered.add(frame[text].tolist(), _labels_of(frame, columns), own)
     if options.unmarked_copies is not False:
         normalizer = Normalizer(language)
-        copies = [(place, fold_text(question)) for place, question in enumerate(gathered.texts)]
+        marked = [(place, question) for place, question in enumerate(gathered.texts) if not question.isascii()]
+        copies = [(place, fold_text(question)) for place, question in marked]
         copies = [(place, copy) for place, copy in copies if copy != normalizer.normalize(gathered.texts[place])]
         if options.unmarked_copies or len(copies) >= _MARKED_SHARE * len(frame):
             places = [place for place, _ in copies]

@@ -136,10 +136,11 @@ class Triager:
         probabilities = self.classifier.probabilities(joint)
         best = self.classifier.best(joint, probabilities)
         outside = reading.scope >= self.scope.threshold
+        row = np.arange(len(outside))
         codes = {
             target: review_reasons(
                 probability,
-                best=np.take_along_axis(probability, best[target][:, None], 1)[:, 0],
+                best=probability[row, best[target]],
                 threshold=self.thresholds[target].value,
                 empty=reading.empty,
                 out_of_scope=outside,
