@@ -348,7 +348,7 @@ class Triager:
         suggestions = []
         for text, place, similarity in zip(texts, places.tolist(), similarities.tolist(), strict=True):
             records = [self.records[one] for one in place]
-            matched = self._matched(text, [record["question"] for record in records])
+            matched = self._matched(text, place)
             suggestions.append(
                 [
                     Suggestion(record["id"], record["question"], record["answer"], score, matched=shared)
@@ -369,16 +369,24 @@ class Triager:
 
     # --- reasons --------------------------------------------------------------------------------
 
-    def _matched(self, text: str, questions: Sequence[str]) -> list[tuple[str, ...]]:
-        """Return the asker's words that stand in each question too."""
+    @cached_property
+    def _record_words(self) -> list[set[str]]:
+        """The normalised words of each earlier question."""
+        words = self.features.words([record["question"] for record in self.records])
+        found: list[set[str]] = [set() for _ in self.records]
+        for word, row in zip(words.strings(), words.rows.tolist(), strict=True):
+            found[row].add(word)
+        return found
+
+    def _matched(self, text: str, places: Sequence[int]) -> list[tuple[str, ...]]:
+        """Return the asker's words that stand in each of some earlier questions too."""
         words = self.features.words([text])
         own, owner = own_words(self.features, text, words)
         mine = list(zip(words.strings(), owner.tolist(), strict=True))
-        theirs = self.features.words(questions)
-        words_of: list[set[str]] = [set() for _ in questions]
-        for word, row in zip(theirs.strings(), theirs.rows.tolist(), strict=True):
-            words_of[row].add(word)
-        return [tuple(dict.fromkeys(own[place] for word, place in mine if word in words)) for words in words_of]
+        return [
+            tuple(dict.fromkeys(own[one] for word, one in mine if word in self._record_words[place]))
+            for place in places
+        ]
 
     # --- storing --------------------------------------------------------------------------------
 
