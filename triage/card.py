@@ -127,7 +127,7 @@ def _evaluation(split: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def _scope(triager: Triager) -> str:
-    learned = "learned from examples" if triager.scope.learned else "by their scores alone, without examples"
+    learned = "by what examples taught" if triager.scope.learned else "by their scores alone, without examples"
     return f"Messages that belong to no class are told {learned}, and go to review."
 
 
