@@ -52,6 +52,7 @@ models: $(VENV)/.installed
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/quality.py
+	$(BIN)/python tests/benchmarks/jurisdiction.py
 	$(BIN)/python tests/benchmarks/speed.py
 
 clean:

@@ -9,6 +9,8 @@ import pytest
 
 import triage
 
+collect_ignore = ["benchmarks"]  # programs, no tests
+
 LAND = Path(__file__).parent.parent / "datasets" / "land"
 
 # Text, topic, jurisdiction.

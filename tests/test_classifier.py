@@ -31,7 +31,7 @@ PLACES = {"land": "local", "liquor": "ministry", "tax": "agency"}
 
 
 def weights_of(features, right, start):
-    return fit_weights(features, right, start)[0]
+    return fit_weights(features, [right], start)[0]
 
 
 def random_matrix(n_rows, n_features, density=0.4, seed=0):
@@ -61,7 +61,7 @@ def read(classifier, X):
     """Return combination scores, joint distribution and probabilities of a matrix."""
     scores = classifier.combination_scores(classifier.scores(X))
     joint = softmax(scores)
-    return scores, joint, classifier.probabilities(joint)
+    return scores, joint, classifier.outcomes.probabilities(joint)
 
 
 # --- scikit-learn -----------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ def test_joint_classifier_learns_all_targets(loss):
     X, labels = desk(150)
     classifier, _ = fit_joint(X, labels, options=JointOptions(loss=loss))
     _, joint, probabilities = read(classifier, X)
-    for target, best in classifier.best(joint, probabilities).items():
+    for target, best in classifier.outcomes.best(joint, probabilities).items():
         right = np.array(classifier.classes[target])[best] == np.array(labels[target])
         assert right.mean() > (0.55 if target == "level" else 0.8)
 
@@ -330,7 +330,7 @@ def test_best_level_fits_the_best_jurisdiction():
     X, labels = desk(150)
     classifier, _ = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
     _, joint, probabilities = read(classifier, random_matrix(400, 12, 1.0) * 3)
-    best = classifier.best(joint, probabilities)
+    best = classifier.outcomes.best(joint, probabilities)
     seen = set(zip(labels["jurisdiction"], labels["level"], strict=True))
     for place, level in zip(best["jurisdiction"], best["level"], strict=True):
         assert (classifier.classes["jurisdiction"][place], classifier.classes["level"][level]) in seen
@@ -494,10 +494,10 @@ def test_eight_bits_change_scores_little():
 # --- explaining and storing -------------------------------------------------------------------------
 
 
-def difference_of_scores(classifier, scores, joint, target, label):
-    """Score of the label's combinations less that of the others, each weighed by its share of the probability."""
+def difference(classifier, joint, target, label):
+    """Weight of each combination in the label's score less that of the others, by its share of the probability."""
     mine = classifier.combinations[:, list(classifier.classes).index(target)] == label
-    return (scores[mine] @ joint[mine]) / joint[mine].sum() - (scores[~mine] @ joint[~mine]) / joint[~mine].sum()
+    return np.where(mine, joint / joint[mine].sum(), -joint / joint[~mine].sum())
 
 
 @pytest.mark.parametrize(("target", "label"), [*itertools.product(["topic", "jurisdiction", "level"], range(3))])
@@ -507,15 +507,66 @@ def test_pull_and_a_constant_are_the_difference_of_scores(target, label):
     every = np.arange(X.shape[1])
     for row in (0, 1, 2):
         scores, joint, _ = read(classifier, X[row])
-        shares = joint[0].astype(float)
+        weights = difference(classifier, joint[0].astype(float), target, label)
         linear = classifier.scores(X[row])[0]
-        pull = classifier.pull(linear, target, label, every)
+        pull = classifier.pull(linear, weights, every)
         zero = classifier.combination_scores(classifier.scores(sp.csr_matrix((1, X.shape[1]), dtype=np.float32)))[0]
-        constant = difference_of_scores(classifier, zero, shares, target, label)
-        expected = difference_of_scores(classifier, scores[0], shares, target, label)
-        assert (X[row] @ pull)[0] + constant == pytest.approx(expected, abs=1e-3)
+        assert (X[row] @ pull)[0] + zero @ weights == pytest.approx(scores[0] @ weights, abs=1e-3)
         some = np.array([4, 1])
-        assert classifier.pull(linear, target, label, some) == pytest.approx(pull[some], abs=1e-5)
+        assert classifier.pull(linear, weights, some) == pytest.approx(pull[some], abs=1e-5)
+
+
+def test_combination_added_is_scored_by_the_blocks_of_its_labels():
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions())
+    added = np.array([[0, 1, 2], [2, 2, 0], [3, 0, 7]], np.int32)  # the last has two labels that nothing was learnt of
+    more = replace(classifier, added=added)
+    linear = classifier.scores(X)
+    scores = more.combination_scores(linear)
+    n_learnt = len(classifier.combinations)
+    assert np.array_equal(scores[:, :n_learnt], classifier.combination_scores(linear))
+    saturated = saturate(linear, classifier.offset)
+    for place, codes in enumerate(added):
+        not_learnt = saturate(np.full(1, -1, np.float32), classifier.offset)
+        expected = classifier.shares[-1] * np.repeat(not_learnt, len(linear))
+        start = 0
+        for share, target, code in zip(classifier.shares, labels, codes, strict=False):
+            learnt = code < len(classifier.classes[target])
+            expected += share * (saturated[:, start + code] if learnt else not_learnt)
+            start += len(classifier.classes[target])
+        assert scores[:, n_learnt + place] == pytest.approx(expected, abs=1e-4)
+
+
+def test_pull_explains_combinations_added_too():
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions())
+    more = replace(classifier, added=np.array([[0, 1, 2], [3, 0, 7]], np.int32))
+    every = np.arange(X.shape[1])
+    weights = np.random.default_rng(0).normal(size=len(classifier.combinations) + 2)
+    zero = more.combination_scores(more.scores(sp.csr_matrix((1, X.shape[1]), dtype=np.float32)))[0]
+    for row in (0, 1, 2):
+        linear = more.scores(X[row])
+        pull = more.pull(linear[0], weights, every)
+        expected = more.combination_scores(linear)[0] @ weights
+        assert (X[row] @ pull)[0] + zero @ weights == pytest.approx(expected, abs=1e-3)
+
+
+def test_block_alone_is_a_calibrated_softmax():
+    X, labels = desk(150)
+    classifier, held_out = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
+    assert list(classifier.alone) == list(labels)
+    scores = classifier.scores(X)
+    probability = classifier.probability_alone(scores, "jurisdiction")
+    start = len(classifier.classes["topic"])
+    own = saturate(scores[:, start : start + 3], classifier.offset)
+    assert probability == pytest.approx(softmax(np.float32(classifier.alone["jurisdiction"]) * own), abs=1e-5)
+    assert probability.sum(1) == pytest.approx(1, abs=1e-5)
+    sure = classifier.probability_alone(held_out, "jurisdiction")
+    truth = [classifier.classes["jurisdiction"].index(label) for label in labels["jurisdiction"]]
+    right = (sure.argmax(1) == truth).mean()
+    assert sure.max(1).mean() == pytest.approx(right, abs=0.1)
+    with pytest.raises(KeyError, match="colour"):
+        classifier.probability_alone(scores, "colour")
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -527,6 +578,8 @@ def test_state_goes_through_json_and_back(loss):
     for one, other in zip(read(classifier, X)[:2], read(again, X)[:2], strict=True):
         assert np.array_equal(one, other)
     assert again.within == classifier.within
+    assert again.alone == classifier.alone
+    assert again.alone.keys() == set(labels)
     assert again.classes == classifier.classes
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import triage
 from triage import cli
+from triage.cli import questions, terminal
 from triage.errors import BundleError
 from triage.records import Decision, Suggestion, TriageResult
 
@@ -149,20 +150,20 @@ def test_full_line_is_the_whole_result():
 def test_lines_do_not_depend_on_chunks(monkeypatch, size):
     text = "one\nother\n\nodd\nfive"
     whole = run("predict", "m", stdin=text).stdout
-    monkeypatch.setattr(cli, "CHUNK_ROWS", size)
+    monkeypatch.setattr(questions, "CHUNK_ROWS", size)
     assert run("predict", "m", stdin=text).stdout == whole
 
 
 def test_chunks_are_bounded_by_characters(monkeypatch):
-    monkeypatch.setattr(cli, "CHUNK_CHARS", 10)
-    chunks = list(cli._read_lines(io.BytesIO(b"123456\n123456\n1\n12345678901234567\n")))
+    monkeypatch.setattr(questions, "CHUNK_CHARS", 10)
+    chunks = list(questions.read_lines(io.BytesIO(b"123456\n123456\n1\n12345678901234567\n")))
     assert [chunk.ids for chunk in chunks] == [[1, 2], [3, 4]]
 
 
 def test_slow_writer_is_answered_at_once():
     reader, writer = os.pipe()
     with open(reader, "rb") as stream, open(writer, "wb", buffering=0) as out:
-        chunks = cli._read_lines(stream)
+        chunks = questions.read_lines(stream)
         out.write(b"one\n")
         assert next(chunks).texts == ["one"]
         out.write(b"two\n")
@@ -170,7 +171,7 @@ def test_slow_writer_is_answered_at_once():
 
 
 def test_emit_escapes_what_utf8_cannot_hold(capsysbinary):
-    cli._emit([{"id": "\ud800", "text": "chợ\x1b"}])
+    terminal.emit([{"id": "\ud800", "text": "chợ\x1b"}])
     assert json.loads(capsysbinary.readouterr().out) == {"id": "\ud800", "text": "chợ\x1b"}
 
 

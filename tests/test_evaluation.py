@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from triage.decision import Threshold, fit_threshold
 from triage.errors import DatasetError, RecipeError
 from triage.evaluation import Evaluation, evaluate, train_and_measure
 from triage.metrics import proportion_interval
+from triage.triager.reading import as_days
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in a message
 
@@ -43,7 +45,7 @@ class FakeTriager:
         "level": fit_threshold([0.9, 0.2], [True, False], promise=None),
     }
 
-    def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
+    def predict_frame(self, texts: Sequence[str], as_of: Any = None) -> pd.DataFrame:
         rows = []
         for text in texts:
             topic, p_topic, jurisdiction, p_jurisdiction, level, reason = ANSWERS[text]
@@ -58,7 +60,7 @@ class FakeTriager:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    def predict_proba(self, texts: Sequence[str], target: str) -> Any:
+    def predict_proba(self, texts: Sequence[str], target: str, as_of: Any = None) -> Any:
         frame = self.predict_frame(texts)
         classes = list(self.classes_[target])
         p = np.full((len(texts), len(classes)), 1 / len(classes), np.float32)
@@ -109,6 +111,41 @@ def test_evaluation_by_hand() -> None:
     assert (result.n_route, result.n_route_right, result.out_of_scope) == (0, 0, None)  # no agency
 
 
+class Dated(FakeTriager):
+    """Decides by the day: on 1 July 2026 the first label of all, else what is known of the text."""
+
+    def predict_frame(self, texts: Sequence[str], as_of: Any = None) -> pd.DataFrame:
+        days = as_days(as_of, len(texts))
+        frame = FakeTriager().predict_frame(texts)
+        return frame.assign(topic=frame["topic"].where([day != "2026-07-01" for day in days], "land"))
+
+    def predict_proba(self, texts: Sequence[str], target: str, as_of: Any = None) -> Any:
+        found = FakeTriager().predict_proba(texts, target)
+        late = [day == "2026-07-01" for day in as_days(as_of, len(texts))]
+        if target == "topic":
+            found[late] = [1, 0]
+        return found
+
+
+@pytest.mark.parametrize("kind", [str, date.fromisoformat, pd.Timestamp])
+def test_question_is_decided_as_of_its_own_day(kind: Any) -> None:
+    days = [kind(day) for day in ("2025-07-01", "2025-07-01", "2025-07-01", "2026-07-01")]
+    topic = row_of(measure(questions(date=days), Dated()).targets, target="topic")
+    assert topic["n_right"] == 4  # q4 is of trade on every other day
+    assert topic["brier"] == pytest.approx((0.02 + 0.08 + 0.02 + 0) / 4, abs=1e-6)
+    some = questions(date=days, topic=["land", None, None, "land"]).drop(columns=["jurisdiction", "level"])
+    topic = row_of(measure(some, Dated()).targets, target="topic")
+    assert (topic["n"], topic["n_right"]) == (2, 2)
+    assert topic["brier"] == pytest.approx((0.02 + 0) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("nothing", ["", None, math.nan, pd.NaT])
+def test_question_may_lack_its_day(nothing: Any) -> None:
+    days = [nothing, "2025-07-01", nothing, "2026-07-01"]
+    assert row_of(measure(questions(date=days), Dated()).targets, target="topic")["n_right"] == 4
+    assert row_of(measure(questions(date=[nothing] * 4), Dated()).targets, target="topic")["n_right"] == 3
+
+
 @pytest.mark.parametrize("nothing", ["", None, math.nan])
 def test_what_does_not_apply_is_a_label(nothing: Any) -> None:
     result = measure(questions(level=["commune", "province", nothing, nothing]))
@@ -123,11 +160,11 @@ def test_route_is_right_when_all_its_parts_are() -> None:
         classes_: Mapping[str, Any] = {**FakeTriager.classes_, "agency": np.array(["", "x"])}
         thresholds: Mapping[str, Threshold] = {**FakeTriager.thresholds, "agency": FakeTriager.thresholds["level"]}
 
-        def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
+        def predict_frame(self, texts: Sequence[str], as_of: Any = None) -> pd.DataFrame:
             sure = {"agency": "", "agency_probability": 1.0, "agency_status": "assigned", "agency_reason": None}
             return FakeTriager().predict_frame(texts).assign(**sure)
 
-        def predict_proba(self, texts: Sequence[str], target: str) -> Any:
+        def predict_proba(self, texts: Sequence[str], target: str, as_of: Any = None) -> Any:
             return np.tile([1.0, 0.0], (len(texts), 1)) if target == "agency" else super().predict_proba(texts, target)
 
     result = measure(questions(level="commune", agency=["", "x", "", None]), Route())
@@ -140,11 +177,11 @@ def test_matter_stands_in_the_column_of_the_register() -> None:
         classes_: Mapping[str, Any] = {"matter": np.array(["", "M1"])}
         thresholds: Mapping[str, Threshold] = {"matter": FakeTriager.thresholds["level"]}
 
-        def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
+        def predict_frame(self, texts: Sequence[str], as_of: Any = None) -> pd.DataFrame:
             sure = {"matter": "M1", "matter_probability": 0.75, "matter_status": "assigned", "matter_reason": None}
             return pd.DataFrame([{**sure, "route": "answer"} for _ in texts])
 
-        def predict_proba(self, texts: Sequence[str], target: str) -> Any:
+        def predict_proba(self, texts: Sequence[str], target: str, as_of: Any = None) -> Any:
             return np.tile([0.25, 0.75], (len(texts), 1))
 
     frame = pd.DataFrame({"text": ["a", "b", "c"], "matter_id": ["M1", None, "M2"]})
@@ -258,11 +295,11 @@ def test_numbers_are_labels_also_as_text(labels: list[Any]) -> None:
         classes_: Mapping[str, Any] = {"label": np.array([3, 5])}
         thresholds: Mapping[str, Threshold] = {"label": FakeTriager.thresholds["level"]}
 
-        def predict_frame(self, texts: Sequence[str]) -> pd.DataFrame:
+        def predict_frame(self, texts: Sequence[str], as_of: Any = None) -> pd.DataFrame:
             decision = {"label": 5, "label_probability": 0.75, "label_status": "assigned", "label_reason": None}
             return pd.DataFrame([{**decision, "route": "answer"} for _ in texts])
 
-        def predict_proba(self, texts: Sequence[str], target: str) -> Any:
+        def predict_proba(self, texts: Sequence[str], target: str, as_of: Any = None) -> Any:
             return np.tile([0.25, 0.75], (len(texts), 1))
 
     result = evaluate(Numbers(), pd.DataFrame({"body": list("abc"), "label": labels}), text="body")  # type: ignore[arg-type]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from triage.records import REASONS, Decision, Suggestion, TriageResult
+from triage.records import REASONS, Decision, Match, Suggestion, TriageResult
 
 WORDS = (("giấy", 0.5), ("phép", -0.25))
+RANKING = (("land", 0.75), ("tax", 0.25))
 
 
-def decision(explain=lambda: WORDS, **changes):
+def decision(explain=lambda: WORDS, ranking=RANKING, **changes):
     facts = {"target": "topic", "label": "land", "probability": 0.75, "status": "review", "reason": "ambiguous"}
-    return Decision(**{**facts, **changes}, ranking=(("land", 0.75), ("tax", 0.25)), explain=explain)
+    return Decision(**{**facts, **changes}, ranking=ranking, explain=explain)
 
 
 def test_words_are_explained_once_and_only_when_read():
@@ -29,6 +30,33 @@ def test_words_are_explained_once_and_only_when_read():
 
 def test_decision_without_an_explanation_has_no_words():
     assert Decision("topic", "land", 1.0, "assigned", None, (("land", 1.0),)).words == ()
+
+
+def test_ranking_is_made_once_and_only_when_read():
+    calls = []
+    one = decision(ranking=lambda: calls.append(1) or RANKING)
+    assert (one.label, one.probability, calls) == ("land", 0.75, [])
+    assert (one.ranking, one.ranking) == (RANKING, RANKING)
+    assert calls == [1]
+    with pytest.raises(FrozenInstanceError, match="cannot assign to field 'ranking'"):
+        one.ranking = ()
+
+
+@pytest.mark.parametrize("copied", [lambda one: pickle.loads(pickle.dumps(one)), copy.copy, copy.deepcopy])
+def test_ranking_made_late_is_a_ranking_like_any_other(copied):
+    late = decision(ranking=lambda: RANKING)
+    assert copied(late) == late == decision()
+    assert hash(late) == hash(decision())
+    assert repr(decision(ranking=lambda: RANKING)) == repr(decision())
+    assert decision(ranking=lambda: RANKING).to_dict() == decision().to_dict()
+    assert replace(decision(ranking=lambda: RANKING), label="tax").ranking == RANKING
+    assert "_rank" not in vars(copied(decision(ranking=lambda: RANKING)))
+
+
+def test_decision_has_no_other_attributes():
+    for one in (decision(), decision(ranking=lambda: RANKING)):
+        with pytest.raises(AttributeError, match="'Decision' object has no attribute 'colour'"):
+            one.colour  # noqa: B018
 
 
 @pytest.mark.parametrize("copied", [lambda one: pickle.loads(pickle.dumps(one)), copy.copy, copy.deepcopy])
@@ -53,7 +81,12 @@ def test_repr_shows_no_words():
 
 @pytest.mark.parametrize(
     ("record", "name"),
-    [(decision(), "label"), (Suggestion("1", "q", None, 0.5), "id"), (TriageResult({}, "review"), "route")],
+    [
+        (decision(), "label"),
+        (Suggestion("1", "q", None, 0.5), "id"),
+        (TriageResult({}, "review"), "route"),
+        (Match("M1", 0.5), "matter"),
+    ],
 )
 def test_records_are_frozen(record, name):
     with pytest.raises(FrozenInstanceError, match=f"cannot assign to field '{name}'"):
@@ -81,6 +114,15 @@ def test_result_is_plain_json():
     assert plain["suggestions"][0]["matched"] == ["giấy"]
     assert plain["suggestions"][1]["stale"] == "expired"
     assert pickle.loads(pickle.dumps(result)) == result
+
+
+def test_match_is_plain_json():
+    row = {"matter_id": "M1", "names": {"en": "Retail of liquor"}, "valid_to": None}
+    match = Match("M1", 0.5, row)
+    assert json.loads(json.dumps(match.to_dict())) == {"matter": "M1", "probability": 0.5, "row": row}
+    assert Match(None, 0.25).to_dict() == {"matter": None, "probability": 0.25, "row": None}
+    match.to_dict()["row"]["valid_to"] = "x"
+    assert match.row["valid_to"] is None
 
 
 def test_reasons_are_those_of_the_design():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,27 @@ ARCHIVE = [
     {"id": "a1", "question": "Who signs for retail of liquor?", "answer": "The commune.", "topic": "liquor"},
     {"id": "a2", "question": "Where is tax on rent paid?", "answer": "At the tax office.", "topic": "tax"},
 ]
+
+
+DAYS = ["2025-08-01", "2026-02-01"]
+PERIODS = pd.DataFrame(
+    [
+        ("M1", "liquor", "Retail of liquor", "local", "commune", "", "2025-07-01", "2025-12-31"),
+        ("M1", "liquor", "Retail of liquor", "local", "province", "", "2026-01-01", ""),
+        ("M3", "tax", "Tax on income and rent", "other_agency", "", "finance", "", ""),
+        ("M9", "land", "A plan of land use", "ministry", "", "", "", ""),
+    ],
+    columns=["matter_id", "topic", "matter_en", "jurisdiction", "level", "agency", "valid_from", "valid_to"],
+)
+
+
+@pytest.fixture
+def desk_questions(questions):
+    """Return the sixteen questions with level, agency, matter and day."""
+    local, elsewhere = (questions["jurisdiction"] == label for label in ("local", "other_agency"))
+    matters = questions["topic"].map({"liquor": "M1", "land": "M2", "tax": "M3"})
+    places = {"level": np.where(local, "commune", ""), "agency": np.where(elsewhere, "finance", "")}
+    return questions.assign(**places, matter_id=matters, date=DAYS[0])
 
 
 @pytest.fixture
@@ -147,7 +169,95 @@ def test_messages_out_of_scope_come_as_list_frame_or_path(questions, tmp_path):
     assert not triage.train(questions, oos=[]).scope.learned
 
 
+def test_register_brings_its_targets_and_teaches_the_labels_of_the_day(desk_questions):
+    triager = triage.train(desk_questions, register=PERIODS)
+    assert triager.targets == ("topic", "jurisdiction", "level", "agency", "matter")
+    # M1 moved to the province after the last question: its name teaches the commune, and is read by the day.
+    levels = [triager.predict(["Retail of liquor"], as_of=day)[0].decisions["level"].label for day in DAYS]
+    assert levels == ["commune", "province"]
+    assert triager.classifier.classes["level"] == ["", "commune"]
+    assert triager.classes_["level"].tolist() == ["", "commune", "province"]
+    later = triage.train(desk_questions.assign(date=DAYS[1]), register=PERIODS)
+    assert later.classifier.classes["level"] == ["", "commune", "province"]
+
+
+@pytest.mark.parametrize("columns", [["level", "agency", "matter_id"], ["level"], ["matter_id"], []])
+def test_register_brings_just_the_targets_that_the_questions_have(desk_questions, columns):
+    triager = triage.train(desk_questions[["text", "topic", "jurisdiction", *columns]], register=PERIODS)
+    assert triager.targets == ("topic", "jurisdiction", *(name.removesuffix("_id") for name in columns))
+    assert triager.register.valid(DAYS[0])["matter_id"].tolist() == ["M1", "M3", "M9"]
+    assert {row["id"] for row in triager.labelled} == ({str(n) for n in range(16)} if "matter_id" in columns else set())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [str, date.fromisoformat, pd.Timestamp, lambda day: pd.Timestamp(f"{day} 08:30")],
+    ids=["text", "date", "timestamp", "time"],
+)
+def test_days_of_questions_may_come_in_several_kinds(desk_questions, kind):
+    days = [DAYS[0]] * 15 + [DAYS[1]]
+    triager = triage.train(desk_questions.assign(date=list(map(kind, days))), register=PERIODS)
+    assert triager.classifier.classes["level"] == ["", "commune", "province"]
+    assert [row["date"] for row in triager.labelled] == days
+
+
+@pytest.mark.parametrize("nothing", ["", None, float("nan"), pd.NaT])
+def test_days_of_questions_may_be_missing(desk_questions, nothing):
+    triager = triage.train(desk_questions.assign(date=nothing), register=PERIODS)
+    assert {row["date"] for row in triager.labelled} == {""}
+    some = desk_questions.assign(date=[nothing] * 15 + [DAYS[0]])
+    assert triage.train(some, register=PERIODS).classifier.classes["level"] == ["", "commune"]
+
+
+def test_matter_that_nobody_asked_about_is_no_class_of_the_classifier(desk_questions):
+    triager = triage.train(desk_questions, register=PERIODS)
+    assert triager.classifier.classes["matter"] == ["M1", "M2", "M3"]
+    assert triager.classes_["matter"].tolist() == ["M1", "M2", "M3", "M9"]
+
+
+def test_neighbours_teach_what_both_desks_forward_to_the_same_agency(desk_questions):
+    rows = [
+        ("Where is customs duty paid on a car?", "customs", "other_agency", "", "finance"),
+        ("Is customs duty refunded?", "customs", "other_agency", "", "finance"),
+        ("Who vaccinates dogs?", "vets", "other_agency", "", "health"),
+        ("Who paves customs road?", "roads", "local", "commune", ""),
+    ]
+    neighbours = pd.DataFrame(rows, columns=["text", "topic", "jurisdiction", "level", "agency"])
+    lines = []
+    plain = triage.train(desk_questions, register=PERIODS, progress=lines.append)
+    taught = triage.train(desk_questions, register=PERIODS, neighbours=neighbours, progress=lines.append)
+    alone = triage.train(desk_questions, register=PERIODS, neighbours=neighbours.iloc[2:], progress=lines.append)
+    further = [int(re.search(r"(\d+) further texts", line)[1]) for line in lines if "further texts" in line]
+    assert [n - further[0] for n in further] == [0, 2, 0]
+    question = "is there customs duty on a boat"
+    place = taught.classes_["agency"].tolist().index("finance")
+    shares = [triager.predict_proba([question], "agency")[0, place] for triager in (plain, taught)]
+    assert shares[0] < shares[1]
+    for target in plain.targets:
+        assert taught.classes_[target].tolist() == plain.classes_[target].tolist()
+        same = [triager.predict_proba([question], target) for triager in (plain, alone)]
+        assert np.array_equal(*same)
+    assert all(suggestion.question != rows[0][0] for suggestion in taught.similar([rows[0][0]])[0])
+
+
+def test_neighbours_teach_a_desk_without_agencies_nothing(questions):
+    neighbours = questions.assign(agency="finance")
+    plain, taught = triage.train(questions), triage.train(questions, neighbours=neighbours)
+    assert np.array_equal(*(triager.predict_proba(questions["text"], "topic") for triager in (plain, taught)))
+
+
 # --- what cannot ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [["jurisdiction"], ["agency"], ["jurisdiction", "agency"]])
+def test_neighbours_without_a_column_are_refused(desk_questions, columns):
+    neighbours = desk_questions.drop(columns=columns).assign(text=SECRET)
+    assert faults_of(desk_questions, register=PERIODS, neighbours=neighbours) == [(None, name) for name in columns]
+
+
+def test_register_with_faults_is_refused(desk_questions):
+    register = PERIODS.assign(valid_to=["soon", "", "", ""], topic=["", "liquor", "tax", "land"])
+    assert faults_of(desk_questions, register=register) == [(1, "topic"), (1, "valid_to")]
 
 
 def test_one_class_is_refused(questions):

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from triage.classifier import LabelClassifier
     from triage.errors import BundleError, DatasetError, DependencyError, RecipeError, TriageError
     from triage.features import QuestionVectorizer
-    from triage.records import Decision, Suggestion, TriageResult
+    from triage.records import Decision, Match, Suggestion, TriageResult
+    from triage.register import Register
     from triage.service import predict
     from triage.training import train
     from triage.triager import Triager, load
@@ -25,8 +26,10 @@ __all__ = [
     "Decision",
     "DependencyError",
     "LabelClassifier",
+    "Match",
     "QuestionVectorizer",
     "RecipeError",
+    "Register",
     "Suggestion",
     "TriageError",
     "TriageResult",
@@ -43,8 +46,10 @@ _HOMES = {
     "Decision": "triage.records",
     "DependencyError": "triage.errors",
     "LabelClassifier": "triage.classifier",
+    "Match": "triage.records",
     "QuestionVectorizer": "triage.features",
     "RecipeError": "triage.errors",
+    "Register": "triage.register",
     "Suggestion": "triage.records",
     "TriageError": "triage.errors",
     "TriageResult": "triage.records",

@@ -2,7 +2,8 @@
 
 ``manifest.json`` names every other file with its size and SHA-256, and carries a checksum of its own content.
 ``settings.json`` and ``metrics.json`` are objects, ``NAME.npy`` arrays, ``NAME.jsonl`` tables; other files are
-documents for people. The same contents give the same bytes.
+documents for people. A large array is deflated where that helps, ``NAME.npy.z`` (since format 2). The same contents
+give the same bytes.
 
 Checksums find damage, and tampering by one who cannot recompute them. They are no signature: take bundles from
 people you trust. A false bundle can give wrong answers; it cannot run code.
@@ -32,6 +33,7 @@ import re
 import shutil
 import stat
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -46,13 +48,17 @@ from triage.errors import BundleError
 if sys.platform != "win32":
     import fcntl
 
-FORMAT = 1
+FORMAT = 2
 
 _MANIFEST = "manifest.json"
 _OBJECTS = {"settings.json", "metrics.json"}
 _PACKAGES = ("triage", "numpy", "scipy", "scikit-learn", "spacy")
 _PLAIN_NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_READABLE = (1, FORMAT)  # format 1 lacks deflated arrays and is read by the same code
+_DEFLATED = ".npy.z"
+_DEFLATE_FROM_BYTES = 1 << 16  # smaller arrays are not worth it
+_MOST_UNPACKED = 64  # times its size that a deflated array may become, so that a false bundle cannot fill the memory
 _ARRAY_PRELUDE = 10  # bytes before the header: magic, version, length of the header
 _ARRAY_HEADER = re.compile(
     rb"\x93NUMPY\x01\x00..\{'descr': '(?P<dtype>\|b1|[|<][iu]1|<[iuf][248])', 'fortran_order': False, "
@@ -108,7 +114,8 @@ def save_bundle(
     overwrite : bool, default=False
         Replace the bundle at `path`. A folder that is no bundle, or holds anything else, is never replaced.
     documents : mapping of file name to text, optional
-        Texts for people, such as a model card, kept and checked with the bundle; not ``.json``, ``.jsonl``, ``.npy``.
+        Texts for people, such as a model card, kept and checked with the bundle; not ``.json``, ``.jsonl``, ``.npy``,
+        ``.npy.z``.
 
     Returns
     -------
@@ -216,14 +223,17 @@ def _encode(contents: Contents, documents: Mapping[str, str]) -> Iterator[tuple[
         buffer = io.BytesIO()
         array = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
         np.lib.format.write_array(buffer, array, version=(1, 0), allow_pickle=False)
-        yield f"{quote(name, safe='')}.npy", buffer.getvalue()
+        raw = buffer.getvalue()
+        packed = zlib.compress(raw, 6) if len(raw) >= _DEFLATE_FROM_BYTES else raw
+        deflated = len(packed) < 0.9 * len(raw) <= 0.9 * _MOST_UNPACKED * len(packed)
+        yield f"{quote(name, safe='')}.npy{'.z' if deflated else ''}", packed if deflated else raw
     for name, rows in sorted(contents.tables.items()):
         plain = (_record(row, f"table {name!r}, row {number}") for number, row in enumerate(rows, 1))
         lines = (json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in plain)
         yield f"{quote(name, safe='')}.jsonl", "".join(lines).encode()
     for name, text in sorted(documents.items()):
-        if name.endswith((".json", ".jsonl", ".npy")):
-            raise ValueError(f"document {name!r} must not end in .json, .jsonl or .npy")
+        if name.endswith((".json", ".jsonl", ".npy", _DEFLATED)):
+            raise ValueError(f"document {name!r} must not end in .json, .jsonl, .npy or .npy.z")
         yield name, _plain(text, f"document {name!r}").encode()
 
 
@@ -425,7 +435,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if manifest.get("checksum") != hashlib.sha256(_dump(facts)).hexdigest() or raw != _dump(manifest):
         raise ValueError(f"{_MANIFEST} must have the checksum it states of itself, and has not: it was changed")
     number = manifest.get("format")
-    if number != FORMAT:
+    if isinstance(number, bool) or number not in _READABLE:
         problem = f"is of bundle format {number!r}, and this version reads formats up to {FORMAT}"
         newer = isinstance(number, int) and number > FORMAT
         raise BundleError(path=folder, problem=problem, remedy="upgrade triage" if newer else _RESTORE)
@@ -475,6 +485,9 @@ def _read_file(file: Path, n_bytes: int | None = None) -> bytearray:
 def _parse(checked: dict[str, bytearray], fingerprint: str) -> Contents:
     arrays, tables = {}, {}
     for name, raw in checked.items():
+        if name.endswith(_DEFLATED):
+            arrays[unquote(name.removesuffix(_DEFLATED))] = _parse_array(_unpack(raw, name), name)
+            continue
         stem, _, ending = name.rpartition(".")
         if ending == "npy":
             arrays[unquote(stem)] = _parse_array(raw, name)
@@ -482,6 +495,18 @@ def _parse(checked: dict[str, bytearray], fingerprint: str) -> Contents:
             tables[unquote(stem)] = _parse_json(raw, name, lines=True)
     settings, metrics = (_parse_json(checked[name], name) for name in ("settings.json", "metrics.json"))
     return Contents(settings, arrays, tables, metrics, fingerprint)
+
+
+def _unpack(packed: bytearray, name: str) -> bytearray:
+    # The bytes of a deflated array, at most so many times as long.
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(packed, _MOST_UNPACKED * len(packed) + 1)
+    except zlib.error as error:
+        raise ValueError(f"{name} must be deflated, and is not") from error
+    if not stream.eof or stream.unused_data or len(raw) > _MOST_UNPACKED * len(packed):
+        raise ValueError(f"{name} must hold one deflated array, at most {_MOST_UNPACKED} times its size, and does not")
+    return bytearray(raw)
 
 
 def _parse_array(raw: bytearray, name: str) -> np.ndarray[Any, Any]:

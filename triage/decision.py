@@ -32,6 +32,9 @@ DEFAULT_THRESHOLD = 0.5
 #: Reason of each code of `review_reasons`; None for code 0, assigned.
 REASON_OF_CODE: tuple[str | None, ...] = (None, *REASONS)
 
+#: Jurisdiction of questions that belong elsewhere.
+FORWARD = "other_agency"
+
 _CODES = {reason: code for code, reason in enumerate(REASON_OF_CODE)}
 _STEP = 1.02  # ratio of neighbouring candidate counts; 1.02 gave the highest coverage of 1.02 to 1.25, see the tests
 _SECOND_TO_BEST = 3  # the second label is a rival when it has at least a third of the best one's probability
@@ -362,7 +365,7 @@ def route_of(
     *,
     deciding: Sequence[str] | None = None,
     forward_target: str = "jurisdiction",
-    forward_label: Any = "other_agency",
+    forward_label: Any = FORWARD,
 ) -> npt.NDArray[np.object_]:
     """Return where each question goes.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
-from triage.dataset import REGISTER_TARGETS, read_table
+from triage.dataset import REGISTER_TARGETS, checks, day_of, read_table
 from triage.decision import Threshold, precision_lower_bound
 from triage.errors import DatasetError, Fault, RecipeError
 from triage.metrics import brier, expected_calibration_error, proportion_interval, reliability, share_text
@@ -96,6 +96,7 @@ def evaluate(triager: Triager, frame: pd.DataFrame, *, text: str = "text") -> Ev
         One row a question, with a column for one or more targets; ``matter`` stands in ``matter_id``. An empty cell
         is a label where the target has an empty class (level, agency, matter: does not apply), and else unknown. Rows
         with ``out_of_scope`` true, or labelled ``oos`` without such a class, are messages that belong to no class.
+        With a register and a column ``date``, each question is decided as of its own day.
     text : str, default="text"
         Column of the questions.
 
@@ -120,7 +121,8 @@ def evaluate(triager: Triager, frame: pd.DataFrame, *, text: str = "text") -> Ev
     columns = {target: column for target, column in columns.items() if column in frame}
     frame = frame.reset_index(drop=True)
     flags = _as_text(frame.get(OUT_OF_SCOPE_COLUMN, pd.Series("", frame.index))).str.lower()
-    _check_frame(frame, text, columns, flags)
+    dated = triager.register is not None and "date" in frame
+    _check_frame(frame, text, columns, flags, dated=dated)
     texts = _as_text(frame[text])
     labels = pd.DataFrame({target: _as_text(frame[column]) for target, column in columns.items()}, frame.index)
     classes = {target: [str(label) for label in triager.classes_[target].tolist()] for target in columns}
@@ -134,7 +136,8 @@ def evaluate(triager: Triager, frame: pd.DataFrame, *, text: str = "text") -> Ev
         problem = f"must have a label in one of {list(columns.values())}"
         raise DatasetError(source="DataFrame", faults=[Fault(None, None, problem)])
 
-    predicted = triager.predict_frame(texts)
+    days = [day_of(cell) for cell in frame["date"]] if dated else None
+    predicted = triager.predict_frame(texts, as_of=days)
     right = predicted[list(columns)].astype(str) == labels
     decided = inside & (predicted["route"] != "review")
     routed = inside & {*ROUTE_TARGETS}.issubset(columns)
@@ -156,7 +159,7 @@ def evaluate(triager: Triager, frame: pd.DataFrame, *, text: str = "text") -> Ev
             "macro_f1": classes_of[target]["f1"].mean(),
             "ece": expected_calibration_error(answer["probability"], answer["right"]),
             # Sums of float32 probabilities may pass 1 in the last digit.
-            "brier": brier(triager.predict_proba(texts[rows], target).clip(0, 1), y),
+            "brier": brier(triager.predict_proba(texts[rows], target, as_of=_of(days, rows)).clip(0, 1), y),
             **_promise(triager.thresholds[target], shares["n_assigned_right"], shares["n_assigned"]),
         }
     return Evaluation(
@@ -216,7 +219,14 @@ def train_and_measure(path: str | Path, *, progress: Callable[[str], None] | Non
     return replace(triager, metrics={**triager.metrics, "+".join(splits): result.to_dict()})
 
 
-def _check_frame(frame: pd.DataFrame, text: str, columns: Mapping[str, str], flags: pd.Series[str]) -> None:
+def _of(days: list[Any] | None, rows: pd.Series[bool]) -> list[Any] | None:
+    # The days of some rows.
+    return None if days is None else [day for day, chosen in zip(days, rows, strict=True) if chosen]
+
+
+def _check_frame(
+    frame: pd.DataFrame, text: str, columns: Mapping[str, str], flags: pd.Series[str], *, dated: bool
+) -> None:
     # Every fault of the frame as a whole, at once.
     faults = [Fault(None, None, "must have a row or more")] if frame.empty else []
     if text not in frame:
@@ -225,6 +235,8 @@ def _check_frame(frame: pd.DataFrame, text: str, columns: Mapping[str, str], fla
         faults.append(Fault(None, None, "must have a column for one of the triager's targets"))
     bad = np.flatnonzero(~flags.isin(["true", "false", ""])) + 1
     faults += [Fault(row, OUT_OF_SCOPE_COLUMN, "must be true or false") for row in bad.tolist()]
+    if dated:
+        faults += checks.cell_faults(frame, "date", checks.date_problem)
     if faults:
         raise DatasetError(source="DataFrame", faults=faults)
 

@@ -523,15 +523,10 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         float64 array of shape (n_texts, 3)
             As in `read_words`.
         """
-        present = sp.csr_matrix((np.ones(X.nnz, np.float32), X.indices, X.indptr), shape=X.shape)
-        member = sp.csr_matrix((np.ones(len(groups), np.float32), (groups, np.arange(len(groups)))))
-        in_group = present.multiply(
-            (member @ present)[groups]
-        ).tocsr()  # same cells as X: texts of the group with the n-gram
-        in_group.sort_indices()
-        elsewhere = np.bincount(X.indices, minlength=X.shape[1])[X.indices] - in_group.data
-        least = np.where(self._block_of == BLOCKS.index("words"), 1, self.min_df)[X.indices]
         row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+        _, cell, n_texts = np.unique(groups[row] * X.shape[1] + X.indices, return_inverse=True, return_counts=True)
+        elsewhere = np.bincount(X.indices, minlength=X.shape[1])[X.indices] - n_texts[cell]  # texts of other groups
+        least = np.where(self._block_of == BLOCKS.index("words"), 1, self.min_df)[X.indices]
         place = row * len(BLOCKS) + self._block_of[X.indices]
         known, whole = (
             np.bincount(place, data**2, X.shape[0] * len(BLOCKS)).reshape(-1, len(BLOCKS))

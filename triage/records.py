@@ -32,6 +32,7 @@ class Decision:
     ranking : tuple of (label, probability)
         All labels, `label` first, the others by probability; kept whatever the status is. A label can be less
         probable than the next when it must fit another target: the agency of a question for other agencies.
+        A callable that gives it is called once, when it is first read.
     explain : callable
         Gives `words`; called once, when they are first read.
     """
@@ -44,6 +45,17 @@ class Decision:
     ranking: tuple[tuple[Any, float], ...]
     explain: Callable[[], Words] = field(default=tuple, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        if callable(self.ranking):
+            vars(self)["_rank"] = vars(self).pop("ranking")
+
+    def __getattr__(self, name: str) -> Any:
+        """Make the ranking when it is first read: of hundreds of labels most are never looked at."""
+        if name != "ranking" or "_rank" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        ranking = vars(self)["ranking"] = vars(self)["_rank"]()
+        return ranking
+
     @cached_property
     def words(self) -> Words:
         """The asker's own words in their order, with what each adds to the score of the label over its rivals.
@@ -53,8 +65,10 @@ class Decision:
         return self.explain()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Take the words along, not the model that explains them."""
-        return {**vars(self), "words": self.words, "explain": tuple}
+        """Take words and ranking along, not what makes them."""
+        state = {**vars(self), "ranking": self.ranking, "words": self.words, "explain": tuple}
+        state.pop("_rank", None)
+        return state
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as plain JSON values."""
@@ -113,6 +127,31 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """A matter of the competence register that a question may be about.
+
+    Attributes
+    ----------
+    matter : str or None
+        Id; None for a question that is about none of the register's matters.
+    probability : float
+        Calibrated, in [0, 1].
+    row : mapping or None
+        What the register says of it on the day: names by language, jurisdiction, level, agency, legal basis, source,
+        confidence, validity. None when no row is valid then, and for no matter.
+    """
+
+    matter: str | None
+    probability: float
+    row: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the match as plain JSON values."""
+        row = None if self.row is None else dict(self.row)
+        return {"matter": self.matter, "probability": self.probability, "row": row}
+
+
+@dataclass(frozen=True, slots=True)
 class TriageResult:
     """Everything the library says about one question.
 
@@ -125,7 +164,10 @@ class TriageResult:
     suggestions : tuple of Suggestion
         Most similar first.
     evidence : mapping
-        On what the decisions rest besides the words.
+        On what the decisions rest besides the words: ``out_of_scope_score`` (from 0 on out of scope); with a register
+        also ``as_of``, ``matter`` (the most probable one: ``probability``, ``agrees`` with the decided labels, and
+        its row on the day), ``matters`` (the likeliest, ranked), ``conflict`` (None, or what register and classifier
+        say each) and ``forward_to`` (None, or the agency with its names).
     """
 
     decisions: Mapping[str, Decision]

@@ -17,24 +17,29 @@ from triage.classifier import LOSSES, JointOptions, fit_joint, softmax
 from triage.dataset import (
     REGISTER_TARGETS,
     Taxonomy,
+    checks,
+    day_of,
     fingerprint,
     read_abbreviations,
     read_questions,
-    read_register_table,
     read_table,
     read_taxonomy,
 )
-from triage.decision import fit_threshold
+from triage.decision import FORWARD, fit_threshold
 from triage.errors import DatasetError, Fault, RecipeError
 from triage.features import QuestionVectorizer, check_texts
 from triage.metrics import expected_calibration_error
+from triage.register import Register
 from triage.scope import fit_scope, scope_statistics
 from triage.text import Normalizer, fold_text, mask_personal_data
 from triage.triager import Triager
 
 logger = logging.getLogger(__name__)
 
+_ROUTE = ("jurisdiction", "level", "agency")
 _WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
+_LABELLED = ("matter_id", "date", "jurisdiction", "level", "agency")
+_ANSWERED = ("matter_id", "jurisdiction", "level", "agency", "answered_at", "valid_to", "superseded_by")
 _MARKED_SHARE = 0.2  # from this share of texts with diacritics on, copies without them are trained on too
 
 
@@ -109,6 +114,7 @@ def train(
     *,
     groups: str | None = None,
     examples: Any = None,
+    neighbours: Any = None,
     taxonomy: Taxonomy | str | Path | None = None,
     language: str | None = None,
     abbreviations: Mapping[str, str] | None = None,
@@ -143,6 +149,9 @@ def train(
         hold over all writers together, and one writer's questions may do worse.
     examples : DataFrame or path, optional
         Further labelled questions that are trained on and not measured.
+    neighbours : DataFrame or path, optional
+        Labelled questions of another desk. Those for other agencies that this desk forwards to as well are trained on,
+        for jurisdiction, level and agency: an agency's field is the same whichever desk is asked.
     taxonomy : Taxonomy or path, optional
         Names of the labels for people, and typical matters of the topics to train on.
     language : str, optional
@@ -187,8 +196,10 @@ def train(
         taxonomy = read_taxonomy(taxonomy)
     if taxonomy is not None and language is None and taxonomy.language == "vi":
         language = taxonomy.language
+    competences = None if register is None else Register.read(register, taxonomy)
     columns = {target: target for target in targets}
-    if register is not None:
+    if competences is not None:
+        frame = _with_days(frame)
         columns |= {target: column for target, column in REGISTER_TARGETS.items() if column in frame.columns}
     unknown = sorted(set(promise or {}) - set(columns))
     if unknown:
@@ -197,7 +208,9 @@ def train(
         raise ValueError(f"groups must name a column of the table, got {groups!r}; columns are {list(frame.columns)}")
 
     archived = None if archive is None else _read_archive(archive)
-    gathered = _gather(frame, text, columns, groups, register, archived, examples, taxonomy, options, language)
+    gathered = _gather(
+        frame, text, columns, groups, competences, archived, examples, neighbours, taxonomy, options, language
+    )
     say(
         f"{len(frame)} questions, {len(gathered.texts) - len(frame)} further texts to train on; "
         f"targets {', '.join(columns)}"
@@ -229,7 +242,6 @@ def train(
         ),
         groups=group_of,
         n_held_out=len(frame),
-        without_block=[target for target in ("matter",) if target in columns and several],
         within={target: outer for target, outer in _WITHIN.items() if target in columns and outer in columns},
     )
     say("measuring on held-out rows")
@@ -237,8 +249,8 @@ def train(
     truth = {target: gathered.labels[target][: len(frame)] for target in columns}
     thresholds, metrics = {}, {}
     joint = softmax(scores)
-    probabilities = classifier.probabilities(joint)
-    for target, best in classifier.best(joint, probabilities).items():
+    probabilities = classifier.outcomes.probabilities(joint)
+    for target, best in classifier.outcomes.best(joint, probabilities).items():
         right = np.array(classifier.classes[target])[best] == np.array(truth[target])
         sure = probabilities[target][np.arange(len(best)), best]
         thresholds[target] = fit_threshold(sure, right, promise=(promise or {}).get(target))
@@ -265,6 +277,8 @@ def train(
         metrics={"held_out": metrics, "n_questions": len(frame), "grouped_by": groups},
         description=dict(description or {}),
         taxonomy=taxonomy,
+        register=competences,
+        labelled=[] if competences is None else _labelled(frame),
         n_jobs=options.n_jobs,
     )
 
@@ -274,9 +288,10 @@ def _gather(
     text: str,
     columns: Mapping[str, str],
     groups: str | None,
-    register: Any,
+    register: Register | None,
     archive: pd.DataFrame | None,
     examples: Any,
+    neighbours: Any,
     taxonomy: Taxonomy | None,
     options: TrainingOptions,
     language: str | None,
@@ -294,19 +309,58 @@ def _gather(
             places = [place for place, _ in copies]
             labels = {target: [values[place] for place in places] for target, values in gathered.labels.items()}
             gathered.add([copy for _, copy in copies], labels, [gathered.groups[place] for place in places])
-    if register is not None:
-        rows = read_register_table(register)
-        named = [f"matter_{language}"] if f"matter_{language}" in rows.columns else []
-        named = named or [column for column in rows.columns if column.startswith("matter_") and column != "matter_id"]
-        gathered.add(rows[named[0]].tolist(), _labels_of(rows, columns))
     if archive is not None:
         gathered.add(archive["question"].tolist(), _labels_of(archive, columns))
     if examples is not None:
         further = read_questions(examples, text=text, targets=[])
         gathered.add(further[text].tolist(), _labels_of(further, columns))
+    if neighbours is not None:
+        _add_neighbours(gathered, read_questions(neighbours, text=text, targets=[]), text, columns, groups)
+    if register is not None:
+        last = max(frame["date"], default="") if "date" in frame.columns else ""
+        rows = register.of_each(last or None)  # with the labels that the questions have
+        labels = _labels_of(rows, columns)
+        if "matter" in labels:  # a matter without any question is found by its name, see triage.register.competence
+            asked = set(gathered.labels["matter"])
+            labels["matter"] = [matter if matter in asked else None for matter in labels["matter"]]
+        gathered.add(rows[register.name_column(language)].tolist(), labels)
     if options.name_classes:
         _name_classes(gathered, taxonomy)
     return gathered
+
+
+def _with_days(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return questions with their days as ISO text, empty where there is none, and ids of matters as text."""
+    checks.raise_if(checks.cell_faults(frame, "date", checks.date_problem), "questions")
+    changed = {}
+    if "date" in frame.columns:
+        changed["date"] = [str(day_of(cell) or "") for cell in frame["date"]]
+    if "matter_id" in frame.columns:
+        changed["matter_id"] = _ids(frame["matter_id"])
+    return frame.assign(**changed)
+
+
+def _ids(column: pd.Series[Any]) -> list[str]:
+    """Return ids as text, as a register has them; whole numbers beside a gap are whole."""
+    whole = column.convert_dtypes() if column.dtype.kind == "f" else column
+    return ["" if checks.is_missing(cell) else str(cell) for cell in whole]
+
+
+def _add_neighbours(
+    gathered: _Examples, rows: pd.DataFrame, text: str, columns: Mapping[str, str], groups: str | None
+) -> None:
+    """Add what another desk forwards to agencies that this one forwards to as well."""
+    absent = [name for name in ("jurisdiction", "agency") if name not in rows.columns]
+    if absent:
+        faults = [Fault(None, name, f"must be a column, got {list(rows.columns)}") for name in absent]
+        raise DatasetError(source="neighbours", faults=faults)
+    if "agency" not in columns:
+        return
+    known = set(gathered.labels["agency"]) - {"", None}
+    rows = rows[(rows["jurisdiction"] == FORWARD) & rows["agency"].isin(known)]
+    labels = _labels_of(rows, {target: columns[target] for target in _ROUTE if target in columns})
+    own = [(groups, who) for who in rows[groups]] if groups is not None and groups in rows.columns else None
+    gathered.add(rows[text].tolist(), labels, own)
 
 
 def _labels_of(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, list[Any]]:
@@ -314,7 +368,7 @@ def _labels_of(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, lis
     labels = {}
     for target, column in columns.items():
         if column in frame.columns:
-            values = frame[column]
+            values = pd.Series(_ids(frame[column])) if target == "matter" else frame[column]
             missing = (values.isna() | (values == "")).tolist()
             none = "" if target in REGISTER_TARGETS else None
             labels[target] = [none if gone else value for value, gone in zip(values.tolist(), missing, strict=True)]
@@ -355,29 +409,46 @@ def _out_of_scope_texts(oos: Any, text: str) -> list[str]:
     return check_texts(oos)
 
 
+def _labelled(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the labels of the questions that have a matter, without their texts."""
+    if "matter_id" not in frame.columns:
+        return []
+    of_matter = frame[frame["matter_id"].notna() & (frame["matter_id"] != "")]
+    ids = of_matter["id"] if "id" in of_matter.columns else of_matter.index
+    given = {name: of_matter[name] for name in _LABELLED if name in of_matter.columns}
+    rows = [
+        {"id": str(one), **dict(zip(given, cells, strict=True))}
+        for one, *cells in zip(ids, *given.values(), strict=True)
+    ]
+    return [{name: cell if isinstance(cell, str) else "" for name, cell in row.items()} for row in rows]
+
+
 def _records(
     frame: pd.DataFrame, text: str, archive: pd.DataFrame | None, language: str | None
 ) -> list[dict[str, Any]]:
     """Return the questions to suggest, the archive's or the table's own, with personal data masked."""
     mask = partial(mask_personal_data, language=language)
-    if archive is not None:
-        columns = zip(archive["id"], archive["question"], archive["answer"], strict=True)
-    else:
+    if archive is None:
         ids = frame["id"] if "id" in frame.columns else frame.index
-        columns = zip(ids, frame[text], [None] * len(frame), strict=True)
+        return [
+            {"id": str(one), "question": mask(question), "answer": None}
+            for one, question in zip(ids, frame[text], strict=True)
+        ]
+    facts = [name for name in _ANSWERED if name in archive.columns]
     return [
         {
-            "id": str(one),
-            "question": mask(question),
-            "answer": mask(answer) if isinstance(answer, str) and answer else None,
+            "id": str(row["id"]),
+            "question": mask(row["question"]),
+            "answer": mask(row["answer"]) if isinstance(row["answer"], str) and row["answer"] else None,
+            **{name: row[name] for name in facts if isinstance(row[name], str) and row[name]},
         }
-        for one, question, answer in columns
+        for row in archive.to_dict("records")
     ]
 
 
 # --- recipes ------------------------------------------------------------------------------------------
 
-_FILES = ("questions", "register", "archive", "examples", "oos", "taxonomy", "abbreviations")
+_FILES = ("questions", "register", "archive", "examples", "neighbours", "oos", "taxonomy", "abbreviations")
 _TABLES = {
     "desk": {"name", "language", "licence", "intended_use", "data", "limits"},
     "data": {*_FILES, "text", "targets", "split", "train_on", "measure_on", "groups"},
@@ -508,7 +579,7 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
         key: tuple(value) if isinstance(value, list) else value for key, value in recipe.training.items()
     }
     random_state: int = options.pop("random_state", 0)
-    abbreviations = recipe.file("abbreviations")
+    abbreviations, neighbours = recipe.file("abbreviations"), recipe.file("neighbours")
     return train(
         chosen,
         text=text,
@@ -520,6 +591,7 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
         random_state=random_state,
         groups=data.get("groups"),
         examples=_chosen_examples(recipe, text),
+        neighbours=None if neighbours is None else _of_splits(read_table(neighbours), recipe),
         taxonomy=recipe.file("taxonomy"),
         language=recipe.desk.get("language"),
         abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),

@@ -8,12 +8,11 @@ message never repeats what a cell of text says.
 from triage.dataset.checks import MAX_TEXT_CHARS
 from triage.dataset.files import Source, iter_rows, iter_texts, read_table, write_table
 from triage.dataset.questions import SPLITS, fingerprint, read_questions
+from triage.dataset.register import REGISTER_TARGETS, day_of, name_columns, read_register_table
 from triage.dataset.taxonomy import (
-    REGISTER_TARGETS,
     Taxonomy,
     Topic,
     read_abbreviations,
-    read_register_table,
     read_taxonomy,
 )
 
@@ -24,9 +23,11 @@ __all__ = [
     "Source",
     "Taxonomy",
     "Topic",
+    "day_of",
     "fingerprint",
     "iter_rows",
     "iter_texts",
+    "name_columns",
     "read_abbreviations",
     "read_questions",
     "read_register_table",

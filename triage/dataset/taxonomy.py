@@ -1,13 +1,11 @@
-"""What a desk knows beside its questions: names of labels, competence register, abbreviations."""
+"""How a desk names things: its labels in several languages, and its abbreviations."""
 
 from __future__ import annotations
 
 import json
-import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,6 @@ import pandas as pd
 from triage.dataset import checks
 from triage.dataset.files import Source, name_of, read_table, undamaged
 from triage.errors import Fault
-
-#: Targets that a competence register brings, and the column of questions and register in which each stands.
-#: An empty cell there says that the target does not apply, and is a label like any other.
-REGISTER_TARGETS = {"level": "level", "agency": "agency", "matter": "matter_id"}
 
 
 @dataclass(frozen=True)
@@ -125,39 +119,6 @@ def _names(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]
         key: {name.removeprefix("name_"): text for name, text in entry.items() if name.startswith("name_")}
         for key, entry in entries.items()
     }
-
-
-def read_register_table(source: Source | pd.DataFrame, *, format: str | None = None) -> pd.DataFrame:
-    """Read the rows of a competence register, and name every fault.
-
-    Parameters
-    ----------
-    source, format
-        As in :func:`read_table`. Columns ``matter_id``, ``topic``, ``matter_<language>`` (one or more),
-        ``jurisdiction``, ``level``, ``agency``, ``valid_from``, ``valid_to``; others are kept.
-
-    Returns
-    -------
-    DataFrame of shape (n_rows, n_columns)
-        One row a matter and period. ``valid_from`` and ``valid_to`` are ISO dates, both inclusive, or empty (open).
-    """
-    frame = read_table(source, format=format)
-    columns = ("matter_id", "topic", "jurisdiction", "level", "agency", "valid_from", "valid_to")
-    faults = checks.absent_faults(columns, frame)
-    if not any(re.fullmatch("matter_(?!id$).+", str(column)) for column in frame.columns):
-        faults.append(Fault(None, None, "must have a column matter_<language> with the matter's name"))
-    for column in columns[:3]:
-        faults += checks.cell_faults(frame, column, checks.label_problem())
-    for column in columns[-2:]:
-        faults += checks.cell_faults(frame, column, checks.date_problem)
-    if not faults:
-        for row, days in enumerate(zip(frame["valid_from"], frame["valid_to"], strict=True), 1):
-            if not any(map(checks.is_missing, days)):
-                start, end = (day.isoformat()[:10] if isinstance(day, date) else day for day in days)
-                if end < start:
-                    faults.append(Fault(row, "valid_to", f"must not be before valid_from, got {start} to {end}"))
-    checks.raise_if(faults, name_of(source))
-    return frame
 
 
 def read_abbreviations(source: Source | pd.DataFrame, *, format: str | None = None) -> dict[str, str]:

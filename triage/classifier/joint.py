@@ -1,0 +1,425 @@
+"""Several targets from one matrix of linear scores, read jointly.
+
+Each target has one score a class, linear in the features. Where there are several targets, the combinations seen
+together (topic × jurisdiction × level × agency × matter …) form one more block of scores, the *joint* one: a
+combination never seen has no probability of its own. What the blocks say is weighed on held-out scores, which
+calibrates the probabilities in the same step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import scipy.optimize
+import scipy.sparse as sp
+
+from triage.classifier.calibration import fit_weights, saturate, softmax
+from triage.classifier.outcomes import Outcomes
+from triage.classifier.scores import Codes, Floats, fit_scores
+
+JOINT = "(combinations)"  # name of the block of combinations
+_DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
+_OFFSETS = (0.0, 0.3, 0.6, 0.9)
+_ROWS_FOR_OFFSET = 1500  # about so many rows choose the offset
+
+
+@dataclass(frozen=True)
+class JointOptions:
+    """Options of a `JointClassifier`.
+
+    Attributes
+    ----------
+    loss : str
+        One of `LOSSES`.
+    C : float
+        Inverse strength of regularisation.
+    n_folds : int
+        Folds of the held-out scores (squared hinge only).
+    max_weights : int
+        Weights kept, those that move scores most; the rest become 0.
+    n_jobs : int or None
+        Trainings at once (joblib).
+    random_state : int
+    """
+
+    loss: str = "squared_hinge"
+    C: float = 3.0
+    n_folds: int = 3
+    max_weights: int = 4_000_000
+    n_jobs: int | None = None
+    random_state: int = 0
+
+
+@dataclass(frozen=True)
+class JointClassifier:
+    """Scores of combinations of labels, from one matrix of linear scores.
+
+    Attributes
+    ----------
+    classes : dict of str to list
+        Labels of each target, in the order of training.
+    blocks : tuple of str
+        Targets with scores of their own, in the order of the columns; with several targets, the last
+        block is that of the combinations.
+    combinations : int32 array of shape (n_combinations, n_targets)
+        Class of each target in each combination of labels that the training table holds.
+    values : int8 array of shape (n_weights,)
+    columns : uint16 array of shape (n_weights,)
+    starts : int32 array of shape (n_features + 1,)
+        The weights as a sparse matrix by rows, in units of `scale`.
+    scale, intercept : float32 arrays of shape (n_columns,)
+    shares : float64 array of shape (n_blocks,)
+        Weight of each block in the score of a combination.
+    temperatures : float64 array of shape (n_targets,)
+        Exponent on each target's probabilities that calibrates them.
+    within : dict of str to str
+        Targets that only mean something within another: the level of a local jurisdiction.
+    offset : float
+        Where scores saturate, see `saturate`.
+    alone : dict of str to float
+        What makes the softmax of a target's own block alone a calibrated probability.
+    added : int32 array of shape (n_added, n_targets), or None
+        Combinations that training never saw: scored by the blocks of their labels. A label that a block has not
+        learnt, as the block of combinations has none of these, scores -1: what a row is not.
+    """
+
+    classes: dict[str, list[Any]]
+    blocks: tuple[str, ...]
+    combinations: npt.NDArray[np.int32]
+    values: npt.NDArray[np.int8]
+    columns: npt.NDArray[np.uint16]
+    starts: npt.NDArray[np.int32]
+    scale: Floats
+    intercept: Floats
+    shares: Floats
+    temperatures: Floats
+    within: dict[str, str] = field(default_factory=dict)
+    offset: float = 0.0
+    alone: dict[str, float] = field(default_factory=dict)
+    added: npt.NDArray[np.int32] | None = None
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """The combinations of the training table."""
+        return Outcomes(self.classes, self.combinations, self.within, self.temperatures)
+
+    @cached_property
+    def _spans(self) -> dict[str, tuple[int, int]]:
+        """First column and number of columns of each block."""
+        sizes = [len(self.combinations) if block == JOINT else len(self.classes[block]) for block in self.blocks]
+        starts = (np.cumsum(sizes) - sizes).tolist()
+        return dict(zip(self.blocks, zip(starts, sizes, strict=True), strict=True))
+
+    @cached_property
+    def _weights(self) -> Floats | sp.csr_matrix:
+        """The weights of shape (n_features, n_columns), dense or sparse, whichever is multiplied faster."""
+        weights = sp.csr_matrix(
+            (self.values * self.scale[self.columns], self.columns.astype(np.int32), self.starts),
+            shape=(len(self.starts) - 1, len(self.intercept)),
+        )
+        return weights.toarray() if weights.nnz > _DENSE_WEIGHTS * weights.shape[0] * weights.shape[1] else weights
+
+    @cached_property
+    def _parts(self) -> list[Codes]:
+        """For each block, the column that adds to the score of each combination; one past the last is not learnt."""
+        names = list(self.classes)
+        not_learnt = len(self.intercept)
+        parts = []
+        for block, (start, size) in self._spans.items():
+            if block == JOINT:
+                place, new = np.arange(size), np.full(0 if self.added is None else len(self.added), -1)
+            else:
+                place = self.combinations[:, names.index(block)].astype(np.intp)
+                new = np.zeros(0, int) if self.added is None else self.added[:, names.index(block)].astype(np.intp)
+            known = (new >= 0) & (new < size)
+            parts.append(np.concatenate((start + place, np.where(known, start + new, not_learnt))))
+        return parts
+
+    def scores(self, X: sp.csr_matrix) -> Floats:
+        """Return the linear scores of all blocks.
+
+        Parameters
+        ----------
+        X : scipy.sparse.csr_matrix of shape (n_rows, n_features)
+
+        Returns
+        -------
+        float32 array of shape (n_rows, n_columns)
+        """
+        product = X @ self._weights
+        dense: Floats = product.toarray() if sp.issparse(product) else product
+        return dense + self.intercept
+
+    def combination_scores(self, scores: Floats) -> Floats:
+        """Return the score of each combination of labels: its blocks' saturated scores, each by the block's share.
+
+        Parameters
+        ----------
+        scores : float array of shape (n_rows, n_columns)
+
+        Returns
+        -------
+        float32 array of shape (n_rows, n_combinations + n_added)
+            Logits: their softmax is the joint distribution.
+        """
+        saturated = saturate(scores, self.offset)
+        if self.added is not None:
+            not_learnt = saturate(np.full((len(scores), 1), -1, scores.dtype), self.offset)
+            saturated = np.hstack((saturated, not_learnt))
+        logits = np.zeros((len(scores), len(self._parts[0])), np.float32)
+        for columns, share in zip(self._parts, self.shares.astype(np.float32), strict=True):
+            logits += share * saturated[:, columns]
+        return logits
+
+    def probability_alone(self, scores: Floats, target: str) -> Floats:
+        """Return what the block of one target says by itself.
+
+        Parameters
+        ----------
+        scores : float array of shape (n_rows, n_columns)
+        target : str
+            One of `alone`.
+
+        Returns
+        -------
+        float array of shape (n_rows, n_classes)
+            Calibrated; rows sum to 1.
+        """
+        start, size = self._spans[target]
+        return softmax(np.float32(self.alone[target]) * saturate(scores[:, start : start + size], self.offset))
+
+    def pull(self, scores: Floats, difference: Floats, features: Codes) -> Floats:
+        """Return how strongly each feature pulls towards some combinations and away from others.
+
+        Parameters
+        ----------
+        scores : float array of shape (n_columns,)
+            Linear scores of one row.
+        difference : float array of shape (n_combinations + n_added,)
+            Weight of each combination's score in the sum that is explained.
+        features : intp array of shape (n,)
+            Columns of the matrix that are asked for.
+
+        Returns
+        -------
+        float32 array of shape (n,)
+            Weight of each feature in that sum. A row times these weights, plus a constant, is the sum exactly:
+            what saturation takes from a score, it takes from all its features alike.
+        """
+        column = np.zeros(len(self.intercept) + 1)
+        for columns, share in zip(self._parts, self.shares, strict=True):
+            column += share * np.bincount(columns, difference, len(column))
+        column = column[:-1]
+        # From the intercept to the score, the saturated score rises by this much for each unit of the linear one.
+        added = scores.astype(np.float64) - self.intercept
+        rise = saturate(scores.astype(np.float64), self.offset) - saturate(
+            self.intercept.astype(np.float64), self.offset
+        )
+        column *= np.divide(rise, added, out=np.zeros_like(added), where=np.abs(added) > 1e-9)
+        weights: Floats = self._weights[features] @ column.astype(np.float32)
+        return weights
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return the classes as JSON values, and the numbers as arrays."""
+        names = ("combinations", "values", "starts", "scale", "intercept", "shares", "temperatures")
+        classes = [{"target": target, "labels": labels} for target, labels in self.classes.items()]
+        settings = {
+            "classes": classes,
+            "blocks": list(self.blocks),
+            "within": self.within,
+            "offset": self.offset,
+            **({"alone": self.alone} if self.alone else {}),
+        }
+        # Steps from column to column, low bytes apart from high ones: mostly small numbers, which deflate well.
+        steps = np.diff(self.columns, prepend=np.uint16(0))
+        packed = np.stack((steps & 0xFF, steps >> 8)).astype(np.uint8)
+        return settings, {**{name: getattr(self, name) for name in names}, "steps": packed}
+
+    @classmethod
+    def from_state(cls, settings: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Return the classifier from what `to_state` gave."""
+        classes = {entry["target"]: entry["labels"] for entry in settings["classes"]}
+        arrays = dict(arrays)
+        if "steps" in arrays:  # bundles of format 1 have the columns themselves
+            steps = arrays.pop("steps")
+            if steps.dtype != np.uint8:
+                raise ValueError(f"steps must be 8-bit, got {steps.dtype}")
+            low, high = steps.astype(np.uint16)
+            arrays["columns"] = np.cumsum(low + (high << 8), dtype=np.uint16)
+        return cls(
+            classes=classes,
+            blocks=tuple(settings["blocks"]),
+            within=settings["within"],
+            offset=settings["offset"],
+            alone=settings.get("alone", {}),  # bundles of before the register have none
+            **arrays,
+        )
+
+
+def _compress(
+    X: sp.csr_matrix, coef: Floats, share: Floats, max_weights: int
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.int32], Floats]:
+    """Keep the weights that move combinations most, as 8-bit numbers in units of their column's largest / 127."""
+    typical = np.sqrt(np.bincount(X.indices, X.data.astype(np.float64) ** 2, X.shape[1]) / X.shape[0]).astype(
+        np.float32
+    )
+    moves = np.abs(coef)
+    moves *= typical[:, None]
+    moves *= share
+    n_dropped = moves.size - max_weights
+    most_dropped = np.partition(moves.ravel(), n_dropped - 1)[n_dropped - 1] if n_dropped > 0 else -1
+    scale = np.maximum(np.abs(coef).max(0), 1e-12).astype(np.float32) / 127
+    values, columns, per_row = [], [], []
+    for start in range(0, len(coef), 4096):
+        part = np.rint(coef[start : start + 4096] / scale).astype(np.int8)
+        part[moves[start : start + 4096] <= most_dropped] = 0
+        row, column = np.nonzero(part)
+        values.append(part[row, column])
+        columns.append(column.astype(np.uint16))
+        per_row.append(np.bincount(row, minlength=len(part)))
+    starts = np.concatenate(([0], *per_row)).cumsum().astype(np.int32)
+    return np.concatenate(values), np.concatenate(columns), starts, scale
+
+
+def fit_joint(
+    X: sp.csr_matrix,
+    labels: Mapping[str, Sequence[Any]],
+    *,
+    options: JointOptions,
+    groups: npt.NDArray[Any] | None = None,
+    n_held_out: int | None = None,
+    within: Mapping[str, str] | None = None,
+) -> tuple[JointClassifier, Floats]:
+    """Train all targets together from one matrix.
+
+    Parameters
+    ----------
+    X : scipy.sparse.csr_matrix of shape (n_rows, n_features)
+    labels : mapping of str to sequence of length n_rows
+        One entry a target; None where a row's label is not known.
+    options : JointOptions
+    groups : array of shape (n_rows,) or None
+        Rows of one group are held out together; None holds out every row by itself.
+    n_held_out : int or None
+        The first so many rows are the table's own; the rest only train and are not measured. None for all.
+    within : mapping of str to str or None
+        Targets that only mean something within another.
+
+    Returns
+    -------
+    classifier : JointClassifier
+    held_out : float32 array of shape (n_held_out, n_columns)
+        Scores of the rows by models that had not seen their group.
+
+    Raises
+    ------
+    ValueError
+        If a target has only one class, or an option is out of range.
+    """
+    if options.max_weights < 1:
+        raise ValueError(f"max_weights must be at least 1, got {options.max_weights}")
+    if JOINT in labels:
+        raise ValueError(f"a target must not be called {JOINT!r}; rename the column")
+    n_targets_known = np.sum([[value is not None for value in values] for values in labels.values()], 0)
+    classes, codes = {}, {}
+    for target, values in labels.items():
+        found, code = _encode(target, values, n_targets_known == len(labels))
+        if len(found) < 2:
+            raise ValueError(f"target {target!r} must have at least two classes, got one class in {len(code)} rows")
+        classes[target], codes[target] = found, code
+    stacked = np.stack(list(codes.values()), 1)
+    whole = (stacked >= 0).all(1)
+    combinations, place = np.unique(stacked[whole], axis=0, return_inverse=True)
+    joint_code = np.full(len(stacked), -1)
+    joint_code[whole] = place.ravel()
+    blocks = list(labels)
+    block_codes = [codes[target] for target in blocks]
+    if len(labels) > 1:
+        blocks, block_codes = [*blocks, JOINT], [*block_codes, joint_code]
+    sizes = [len(combinations) if block == JOINT else len(classes[block]) for block in blocks]
+    if sum(sizes) > 65_535:
+        raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
+    group_of = np.arange(X.shape[0]) if groups is None else np.unique(groups, return_inverse=True)[1]
+    fitted = fit_scores(X, block_codes, sizes, group_of, vars(options))
+    n_measured = X.shape[0] if n_held_out is None else n_held_out
+    held_out = np.hstack([scores.held_out[:n_measured] for scores in fitted])
+    intercept = np.concatenate([scores.intercept for scores in fitted]).astype(np.float32)
+    classifier = JointClassifier(
+        classes=classes,
+        blocks=tuple(blocks),
+        combinations=combinations.astype(np.int32),
+        values=np.zeros(0, np.int8),
+        columns=np.zeros(0, np.uint16),
+        starts=np.zeros(X.shape[1] + 1, np.int32),
+        scale=np.ones(len(intercept), np.float32),
+        intercept=intercept,
+        shares=np.ones(len(blocks)),
+        temperatures=np.ones(len(classes)),
+        within=dict(within or {}),
+    )
+    known = {target: code[:n_measured] for target, code in codes.items()}
+    calibrated = _calibrate(classifier, held_out, known)
+    coef = np.hstack([scores.coef for scores in fitted])
+    share = np.repeat(calibrated.shares, sizes).astype(np.float32)
+    kept, columns, starts, scale = _compress(X, coef, share, options.max_weights)
+    return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
+
+
+def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) -> tuple[list[Any], Codes]:
+    """Return sorted classes as plain Python values, and the class of each row."""
+    kinds = sorted({type(np.asarray(value).item()).__name__ for value in values if value is not None})
+    if len(kinds) > 1:
+        raise ValueError(
+            f"target {target!r} must have labels of one kind, got {' and '.join(kinds)}; convert the column"
+        )
+    known = np.array([value is not None for value in values])
+    found, place = np.unique(np.asarray([value for value in values if value is not None]), return_inverse=True)
+    code = np.full(len(known), -1)
+    code[known] = place.ravel()
+    # A label that stands in no combination, as no row has it whose labels are all known, is no class.
+    used = np.unique(code[whole])
+    renumbered = np.full(len(found) + 1, -1)  # the last one serves -1
+    renumbered[used] = np.arange(len(used))
+    return found[used].tolist(), renumbered[code]
+
+
+def _calibrate(classifier: JointClassifier, held_out: Floats, codes: Mapping[str, Codes]) -> JointClassifier:
+    """Fit the shares of the blocks, and each target's temperature, to held-out scores."""
+    right = {
+        target: classifier.combinations[:, place] == codes[target][:, None]
+        for place, target in enumerate(classifier.classes)
+    }
+    start = [4.0 if block == JOINT or len(classifier.classes) == 1 else 1.0 for block in classifier.blocks]
+
+    def weigh(offset: float, rows: slice) -> tuple[npt.NDArray[np.float64], float]:
+        """Fit the shares for all targets at once; each row counts once for each."""
+        saturated = saturate(held_out[rows], offset)
+        parts = [saturated[:, columns] for columns in classifier._parts]
+        return fit_weights(parts, [outcome[rows] for outcome in right.values()], start)
+
+    step = max(1, len(held_out) // _ROWS_FOR_OFFSET)
+    offset = min(_OFFSETS, key=lambda tried: weigh(tried, slice(None, None, step))[1])
+    weighed = replace(classifier, shares=weigh(offset, slice(None))[0], offset=offset)
+    if len(classifier.classes) == 1:
+        return weighed
+    joint = softmax(weighed.combination_scores(held_out))
+    for place, (target, code) in enumerate(codes.items()):
+
+        def surprise(temperature: float, place: int = place, target: str = target, code: Codes = code) -> float:
+            temperatures = weighed.temperatures.copy()
+            temperatures[place] = temperature
+            probability = replace(weighed.outcomes, temperatures=temperatures).probabilities(joint)[target]
+            return float(-np.log(probability[np.arange(len(code)), code]).mean())
+
+        found = scipy.optimize.minimize_scalar(surprise, bounds=(0.1, 5), method="bounded", options={"xatol": 0.005})
+        weighed.temperatures[place] = found.x
+    for target in classifier.classes:
+        start_column, size = weighed._spans[target]
+        own = saturate(held_out[:, start_column : start_column + size], offset)
+        weighed.alone[target] = float(fit_weights([own], [codes[target][:, None] == np.arange(size)], [4.0])[0][0])
+    return weighed

@@ -1,0 +1,5 @@
+"""The program ``triage``."""
+
+from triage.cli.program import app, main
+
+__all__ = ["app", "main"]

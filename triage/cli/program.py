@@ -1,0 +1,268 @@
+"""The program ``triage``: train, predict, evaluate, similar, register, retrain-check.
+
+Heavy imports stay inside the commands, so that help and usage errors come at once. Answers go to standard output,
+everything else to standard error; an error is one line and never a question's words.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from triage.cli import register
+from triage.cli.questions import Chunk, read, rows_of_split, watch
+from triage.cli.tables import result_table, suggestion_table
+from triage.cli.terminal import (
+    AsOfOption,
+    FormatOption,
+    KOption,
+    LanguageOption,
+    Lines,
+    ModelArgument,
+    TextOption,
+    day_option,
+    emit,
+    guard,
+    note,
+    show,
+    write,
+)
+from triage.errors import TriageError
+from triage.records import TriageResult
+
+if TYPE_CHECKING:
+    from triage.triager import Triager
+
+_MATTER = ("matter_id", "names", "probability", "agrees", "legal_basis", "confidence", "valid_from", "valid_to")
+RANKED = 3  # labels of a ranking that are written without --full
+
+_OUTPUTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".xlsx")
+
+app = typer.Typer(
+    name="triage",
+    help="Triage of questions: topic, jurisdiction, and answered questions to reuse.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Report(StrEnum):
+    """Format of an evaluation."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+app.add_typer(register.app, name="register")
+app.command("retrain-check")(register.retrain_check)
+
+
+def main() -> None:
+    """Run the program; the exit code is 0 done, 1 an error, 2 wrong usage, 130 interrupted, 141 reader gone."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import importlib.metadata
+
+        print(f"triage {importlib.metadata.version('triage')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A recipe.toml, or the folder it is in.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the bundle; by default 'bundle' beside the recipe.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+) -> None:
+    """Train the desk of a RECIPE, and write its bundle and model card."""
+    with guard():
+        path = recipe / "recipe.toml" if recipe.is_dir() else recipe
+        folder = output or path.parent / "bundle"
+        if folder.exists() and not overwrite:
+            raise TriageError(f"{folder}: must not exist yet; give --overwrite or another --output")
+        from triage.card import model_card
+        from triage.evaluation import train_and_measure
+
+        start = time.monotonic()
+        triager = train_and_measure(path, progress=note)
+        triager.save(folder, overwrite=overwrite)
+        if output is None:
+            (path.parent / "model_card.md").write_text(model_card(triager), encoding="utf-8")
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        note(f"{folder}: {size / 1e6:.1f} MB, {time.monotonic() - start:.0f} s")
+
+
+@app.command()
+def predict(
+    model: ModelArgument,
+    file: Annotated[
+        str, typer.Argument(help="CSV, TSV, JSONL, Parquet or XLSX; .txt or - (standard input): a question a line.")
+    ] = "-",
+    text: TextOption = "text",
+    as_of: AsOfOption = None,
+    format: FormatOption = Lines.JSONL,
+    k: KOption = 5,
+    full: Annotated[bool, typer.Option("--full", help="Whole rankings, the words that decided, and answers.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Write one table by its ending (.csv, .tsv, .jsonl, .parquet, .xlsx), input columns first."),
+    ] = None,
+    language: LanguageOption = None,
+) -> None:
+    """Triage the questions of FILE with MODEL: one JSON object a question, in constant memory."""
+    with guard():
+        day = day_option(as_of)
+        if output is not None:
+            check_output(output)
+        from triage.triager import load
+
+        triager = load(model)
+        chunks = watch(read(file, text))
+        if output is not None:
+            write_table(triager, chunks, output, text=text, as_of=day)
+            return
+        for chunk in chunks:
+            if format is Lines.TABLE:
+                results = triager.predict(chunk.texts, as_of=day, k=min(k, 1))
+                show(result_table(triager, chunk, results, language))
+            else:
+                results = triager.predict(chunk.texts, as_of=day, k=k)
+                keys = zip(chunk.ids, results, strict=True)
+                emit({chunk.key: key, **record(result, full)} for key, result in keys)
+
+
+@app.command()
+def evaluate(
+    model: ModelArgument,
+    file: Annotated[Path, typer.Argument(help="Table of questions with their labels.", show_default=False)],
+    text: TextOption = "text",
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Take only the rows whose column 'split' has this value.")
+    ] = None,
+    format: Annotated[Report, typer.Option("--format", help="A table for people, or JSON.")] = Report.TABLE,
+) -> None:
+    """Measure MODEL on the labelled questions of FILE."""
+    with guard():
+        from triage.dataset import read_table
+        from triage.evaluation import evaluate as evaluate_triager
+        from triage.triager import load
+
+        triager = load(model)
+        frame = rows_of_split(read_table(file), split, str(file))
+        result = evaluate_triager(triager, frame, text=text)
+        if format is Report.JSON:
+            emit([result.to_dict()])
+        else:
+            write((result.summary().rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
+
+
+@app.command()
+def similar(
+    model: ModelArgument,
+    texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Questions.", show_default=False)],
+    k: Annotated[int, typer.Option("-k", min=1, help="Largest number of suggestions a question.")] = 5,
+    format: FormatOption = Lines.JSONL,
+) -> None:
+    """Find the questions nearest to each TEXT among those that MODEL knows."""
+    with guard():
+        from triage.triager import load
+
+        found = load(model).similar(texts, k=k)
+        if format is Lines.TABLE:
+            for text, suggestions in zip(texts, found, strict=True):
+                show(suggestion_table(text, suggestions))
+        else:
+            for number, suggestions in enumerate(found, 1):
+                emit([{"line": number, "suggestions": [suggestion.to_dict() for suggestion in suggestions]}])
+
+
+# Answers out
+
+
+def record(result: TriageResult, full: bool) -> dict[str, Any]:
+    """Return what a line of JSON says about a question."""
+    if full:
+        return result.to_dict()
+    return {
+        "route": result.route,
+        "decisions": {
+            target: {
+                "label": decision.label,
+                "probability": round(float(decision.probability), 4),
+                "status": decision.status,
+                "reason": decision.reason,
+                "ranking": [[label, round(float(p), 4)] for label, p in decision.ranking[:RANKED]],
+            }
+            for target, decision in result.decisions.items()
+        },
+        "suggestions": [
+            {
+                "id": suggestion.id,
+                "question": suggestion.question,
+                "similarity": round(float(suggestion.similarity), 4),
+                "p_reuse": None if suggestion.p_reuse is None else round(float(suggestion.p_reuse), 4),
+                "stale": suggestion.stale,
+            }
+            for suggestion in result.suggestions
+        ],
+        **_evidence(result),
+    }
+
+
+def _evidence(result: TriageResult) -> dict[str, Any]:
+    """Return the day and the matter with its legal basis, where a register says so."""
+    if "matter" not in result.evidence:
+        return {}
+    matter = result.evidence["matter"]
+    kept = None if matter is None else {name: matter[name] for name in _MATTER if name in matter}
+    rest = {name: result.evidence[name] for name in ("conflict", "forward_to") if result.evidence.get(name)}
+    return {"evidence": {"as_of": result.evidence["as_of"], "matter": kept, **rest}}
+
+
+def write_table(triager: Triager, chunks: Iterable[Chunk], output: Path, *, text: str, as_of: str | None) -> None:
+    """Write input columns and predictions side by side; an input column of the same name becomes NAME_given."""
+    import pandas as pd
+
+    from triage.dataset import write_table
+
+    frames = []
+    for chunk in chunks:
+        given = chunk.frame if chunk.frame is not None else pd.DataFrame({"line": chunk.ids, text: chunk.texts})
+        given = given.reset_index(drop=True)
+        found = triager.predict_frame(chunk.texts, as_of=as_of).reset_index(drop=True)
+        taken = {column: f"{column}_given" for column in given.columns if column in found.columns}
+        frames.append(pd.concat([given.rename(columns=taken), found], axis=1))
+    write_table(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(), output)
+    note(f"{output}: {sum(map(len, frames)):,} rows")
+
+
+def check_output(output: Path) -> None:
+    """Find out before the work whether the table can be written after it."""
+    if output.suffix.lower() not in _OUTPUTS and not output.name.lower().endswith(".gz"):
+        raise typer.BadParameter(f"--output must end in one of {', '.join(_OUTPUTS)}, got {output.name!r}")
+    if not output.parent.is_dir():
+        raise TriageError(f"{output.parent}: must be a folder that exists")

@@ -1,0 +1,612 @@
+"""The trained desk, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+
+from triage.bundle import load_bundle, save_bundle
+from triage.classifier import JointClassifier, Outcomes, softmax
+from triage.dataset import Taxonomy, checks
+from triage.decision import REASON_OF_CODE, Threshold, review_reasons, route_of
+from triage.errors import BundleError
+from triage.features import QuestionVectorizer, check_texts, chunks
+from triage.index import QuestionIndex
+from triage.records import Decision, Match, Suggestion, TriageResult
+from triage.register import DatedOutcomes, Register
+from triage.scope import ScopeDetector
+from triage.triager.evidence import Evidence, both_sides, forward_to
+from triage.triager.reading import DECIDING, JURISDICTION, MATTER, Reader, Reading, as_days
+from triage.triager.reasons import Reasons, own_words
+from triage.triager.storing import contents_of, parts_of
+
+_CHUNK_TEXTS = 1024  # texts read at once; bounds memory, and rows do not depend on it
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What was decided of a chunk of texts that share a day's meaning.
+
+    Attributes
+    ----------
+    outcomes : Outcomes
+    dated : DatedOutcomes or None
+        Rows of the register, with one.
+    probabilities, codes, best : dict of str to array
+        Of each target: probabilities (n_texts, n_classes), code of the reason, best class.
+    conflict : bool array of shape (n_texts,), or None
+    routes : list of str
+    """
+
+    outcomes: Outcomes
+    dated: DatedOutcomes | None
+    probabilities: dict[str, npt.NDArray[Any]]
+    codes: dict[str, npt.NDArray[np.int8]]
+    best: dict[str, npt.NDArray[Any]]
+    conflict: npt.NDArray[np.bool_] | None
+    routes: list[str]
+
+
+@dataclass(frozen=True)
+class Triager:
+    """A trained desk. Nothing in it changes after it is made, so any number of threads may use it at once.
+
+    Attributes
+    ----------
+    features : QuestionVectorizer
+    classifier : JointClassifier
+    scope : ScopeDetector
+    thresholds : dict of str to Threshold
+        One a target.
+    records : list of mapping
+        Earlier questions to suggest: ``id``, ``question``, ``answer`` or None.
+    fingerprint : str
+        SHA-256 of the training table.
+    metrics : dict
+        Measured on held-out rows at training.
+    description : dict
+        What the recipe says of the desk.
+    taxonomy : Taxonomy or None
+        Names of the labels for people.
+    register : Register or None
+        Who decides a matter, from when to when; with a way to match texts to matters.
+    labelled : list of mapping
+        Labels that were trained on, without the texts: ``id``, ``matter_id``, ``date``, ``jurisdiction``, ``level``,
+        ``agency``; with a register only.
+    n_jobs : int or None
+        Threads for large batches (joblib).
+    """
+
+    features: QuestionVectorizer
+    classifier: JointClassifier
+    scope: ScopeDetector
+    thresholds: dict[str, Threshold]
+    records: list[dict[str, Any]]
+    fingerprint: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    description: dict[str, Any] = field(default_factory=dict)
+    taxonomy: Taxonomy | None = None
+    register: Register | None = None
+    labelled: list[dict[str, Any]] = field(default_factory=list)
+    n_jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.register is not None:
+            object.__setattr__(self, "register", self.register.bound(self.match))
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{target} ({len(labels)})" for target, labels in self.reader.classes.items())
+        return f"Triager(targets: {sizes}; {len(self.records)} questions to suggest)"
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets, in the order of training."""
+        return tuple(self.classifier.classes)
+
+    @cached_property
+    def classes_(self) -> dict[str, npt.NDArray[Any]]:
+        """Labels of each target, in the order of the columns of `predict_proba`."""
+        return {target: np.array(labels) for target, labels in self.reader.classes.items()}
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Features, classifier, scope and register as one."""
+        return Reader(self.features, self.classifier, self.scope, self.register)
+
+    @cached_property
+    def index(self) -> QuestionIndex:
+        """The earlier questions by their features, made when they are first asked for."""
+        texts = [f"{record['question']}\n{record['answer'] or ''}" for record in self.records]
+        return QuestionIndex.from_matrix(self.features.transform(texts), self.records)
+
+    def with_register(self, register: Any) -> Triager:
+        """Return the same desk with another register.
+
+        Parameters
+        ----------
+        register : Register, DataFrame or path
+            A matter that training never saw is found by its name from now on; one whose rows changed is decided by
+            the new ones. Nothing is trained again.
+
+        Returns
+        -------
+        Triager
+
+        Raises
+        ------
+        DatasetError
+            If the register has faults; all of them are named.
+        """
+        return replace(self, register=Register.read(register, self.taxonomy))
+
+    # --- reading and deciding -------------------------------------------------------------------
+
+    def _readings(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[str], Reading]]:
+        parts = list(chunks(texts, _CHUNK_TEXTS))
+        if len(parts) < 2 or self.n_jobs in (None, 1):
+            for part in parts:
+                yield part, self.reader.read(part)
+            return
+        run = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
+        yield from zip(parts, run(joblib.delayed(self.reader.read)(part) for part in parts), strict=True)
+
+    def _days(self, as_of: Any, n_texts: int) -> list[str | None]:
+        """Return the day of each text; with a register, today where none is given."""
+        days = as_days(as_of, n_texts)
+        if self.register is None:
+            return days
+        today = date.today().isoformat()
+        return [day or today for day in days]
+
+    def _by_meaning(self, days: Sequence[str | None]) -> list[tuple[str | None, npt.NDArray[np.intp] | slice]]:
+        """Group rows by days on which the outcomes mean the same; each group with one of its days."""
+        if len(set(days)) < 2:
+            return [(days[0], slice(None))] if days else []
+        dated = {day: self.reader.meaning(day)[1] for day in set(days)}
+        epochs = {day: None if one is None else one.epoch for day, one in dated.items()}
+        groups: dict[int | None, list[int]] = {}
+        for row, day in enumerate(days):
+            groups.setdefault(epochs[day], []).append(row)
+        return [(days[rows[0]], np.array(rows)) for rows in groups.values()]
+
+    def _decide(self, reading: Reading, day: str | None) -> _Decided:
+        outcomes, dated = self.reader.meaning(day)
+        joint = softmax(reading.outcome_scores)
+        probabilities = outcomes.probabilities(joint)
+        best = outcomes.best(joint, probabilities)
+        outside = reading.scope >= self.scope.threshold
+        conflict = self.reader.contradicts(reading, joint, dated)
+        row = np.arange(len(outside))
+        codes = {
+            target: review_reasons(
+                probability,
+                best=probability[row, best[target]],
+                threshold=self.thresholds[target].value,
+                empty=reading.empty,
+                out_of_scope=outside,
+                conflict=conflict if target == JURISDICTION else None,
+            )
+            for target, probability in probabilities.items()
+        }
+        for target, outer in outcomes.within.items():  # a level means nothing while the jurisdiction is open
+            codes[target] = np.where(codes[outer] == 0, codes[target], codes[outer])
+        labels = {target: self.classes_[target][place] for target, place in best.items()}
+        deciding = [target for target in DECIDING if target in codes] or list(codes)
+        routes = route_of(codes, labels, deciding=deciding).tolist()
+        return _Decided(outcomes, dated, probabilities, codes, best, conflict, routes)
+
+    # --- answers --------------------------------------------------------------------------------
+
+    def predict(self, texts: Iterable[str], as_of: Any = None, k: int = 5) -> list[TriageResult]:
+        """Triage questions.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+            Any strings; one without a word of two letters goes to review as ``empty``.
+        as_of : date, ISO text, or a sequence of them of length n_texts, optional
+            Day on which a body must be competent: decides which rows of the register count; today by default. A
+            desk without a register answers the same on every day.
+        k : int, default=5
+            Most suggestions a question; 0 for none.
+
+        Returns
+        -------
+        list of TriageResult
+            In the order of `texts`; a question's result does not depend on the others.
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If `as_of` is no day or of another length, or `k` is negative.
+        """
+        found = check_texts(texts)
+        days = self._days(as_of, len(found))
+        if k < 0:
+            raise ValueError(f"k must be at least 0, got {k}")
+        results: list[TriageResult] = []
+        for chunk, reading in self._readings(found):
+            chunk_days = days[len(results) : len(results) + len(chunk)]
+            suggestions = self._suggest(chunk, reading.X, k) if k else [()] * len(chunk)
+            answers: list[TriageResult | None] = [None] * len(chunk)
+            for day, rows in self._by_meaning(chunk_days):
+                part = reading if isinstance(rows, slice) else reading.of(rows)
+                decided = self._decide(part, day)
+                places = range(len(chunk)) if isinstance(rows, slice) else rows.tolist()
+                for row, place in enumerate(places):
+                    answers[place] = self._result(
+                        chunk[place], chunk_days[place], part, decided, row, tuple(suggestions[place])
+                    )
+            results += [answer for answer in answers if answer is not None]
+        return results
+
+    def _result(
+        self,
+        text: str,
+        day: str | None,
+        reading: Reading,
+        decided: _Decided,
+        row: int,
+        suggestions: tuple[Suggestion, ...],
+    ) -> TriageResult:
+        """Return the answer to one question."""
+        reasons = Reasons(self.reader, text, decided.outcomes)
+        decisions = {}
+        for target, labels in self.reader.classes.items():
+            probability, label = decided.probabilities[target][row], int(decided.best[target][row])
+            reason = REASON_OF_CODE[decided.codes[target][row]]
+            decisions[target] = Decision(
+                target=target,
+                label=labels[label],
+                probability=float(probability[label]),
+                status="assigned" if reason is None else "review",
+                reason=reason,
+                ranking=partial(_ranking, labels, probability, label),  # type: ignore[arg-type]
+                explain=partial(reasons.words_for, target, label),
+            )
+        evidence: dict[str, Any] = {"out_of_scope_score": float(reading.scope[row] - self.scope.threshold)}
+        if day is not None:
+            evidence["as_of"] = day
+        if decided.dated is not None:
+            decision_labels = {target: decision.label for target, decision in decisions.items()}
+            evidence |= self._evidence(decided).of(decided.probabilities[MATTER][row], decision_labels)
+            evidence["conflict"] = None
+            if decided.conflict is not None and decided.conflict[row]:
+                alone = self.classifier.probability_alone(reading.scores[row : row + 1], JURISDICTION)[0]
+                evidence["conflict"] = both_sides(evidence["matter"], alone, self.classifier.classes[JURISDICTION])
+            if "agency" in decision_labels:
+                forward = decided.routes[row] == "forward"
+                evidence["forward_to"] = forward_to(decision_labels["agency"], self.taxonomy) if forward else None
+        return TriageResult(decisions, decided.routes[row], suggestions, evidence)
+
+    def _evidence(self, decided: _Decided) -> Evidence:
+        assert self.register is not None
+        assert decided.dated is not None
+        epoch = decided.dated.epoch
+        if epoch not in self._evidence_of:  # kept, as few days differ
+            codes = decided.outcomes.codes[:, list(decided.outcomes.classes).index(MATTER)]
+            evidence = Evidence(self.register, self.reader.classes, decided.dated, codes)
+            self._evidence_of.setdefault(epoch, evidence)  # another thread may have been first
+        return self._evidence_of[epoch]
+
+    @cached_property
+    def _evidence_of(self) -> dict[int, Evidence]:
+        return {}
+
+    def predict_frame(self, texts: Any, as_of: Any = None, *, text: str = "text") -> pd.DataFrame:
+        """Triage questions into a table.
+
+        Parameters
+        ----------
+        texts : iterable of str, Series, or DataFrame
+            Questions; a DataFrame with its column of texts named by `text`.
+        as_of : optional
+            As in `predict`; or the name of a DataFrame's column of days.
+        text : str, default="text"
+            Column of a DataFrame.
+
+        Returns
+        -------
+        pandas.DataFrame of n_texts rows
+            Index of the input. For each target ``t``: ``t`` (best label, whatever the status), ``t_probability``,
+            ``t_status``, ``t_reason``; then ``route``, ``suggestion_id``, ``suggestion_p_reuse``.
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If a DataFrame has no column `text`, or `as_of` is no day or of another length.
+        """
+        if isinstance(texts, pd.DataFrame):
+            if text not in texts.columns:
+                raise ValueError(
+                    f"the table must have a column {text!r}, got {list(map(str, texts.columns))}; name it by text="
+                )
+            if isinstance(as_of, str) and as_of in texts.columns:
+                as_of = [None if checks.is_missing(day) else day for day in texts[as_of]]
+            texts = texts[text]
+        index = texts.index if isinstance(texts, pd.Series) else None
+        found = check_texts(texts)
+        days = self._days(as_of, len(found))
+        columns: dict[str, list[Any]] = {
+            f"{target}{part}": [] for target in self.targets for part in ("", "_probability", "_status", "_reason")
+        }
+        columns |= {"route": [], "suggestion_id": [], "suggestion_p_reuse": []}
+        start = 0
+        for chunk, reading in self._readings(found):
+            groups = self._by_meaning(days[start : start + len(chunk)])
+            start += len(chunk)
+            parts = [
+                self._columns(reading if isinstance(rows, slice) else reading.of(rows), day) for day, rows in groups
+            ]
+            order = None if len(groups) == 1 else np.argsort(np.concatenate([rows for _, rows in groups])).tolist()
+            for name in parts[0]:
+                cells = [cell for part in parts for cell in part[name]]
+                columns[name] += cells if order is None else [cells[place] for place in order]
+            columns["suggestion_id"] += self._nearest_ids(reading.X)
+            columns["suggestion_p_reuse"] += [np.nan] * len(chunk)
+        return pd.DataFrame(columns, index=index)
+
+    def _columns(self, reading: Reading, day: str | None) -> dict[str, list[Any]]:
+        """Return the columns of `predict_frame` for texts that share a day's meaning."""
+        decided = self._decide(reading, day)
+        row = np.arange(len(reading.empty))
+        columns: dict[str, list[Any]] = {}
+        for target, probability in decided.probabilities.items():
+            best, codes = decided.best[target], decided.codes[target]
+            columns[target] = self.classes_[target][best].tolist()
+            columns[f"{target}_probability"] = probability[row, best].tolist()
+            columns[f"{target}_status"] = np.where(codes == 0, "assigned", "review").tolist()
+            columns[f"{target}_reason"] = [REASON_OF_CODE[code] for code in codes.tolist()]
+        return {**columns, "route": decided.routes}
+
+    def predict_proba(self, texts: Iterable[str], target: str, as_of: Any = None) -> npt.NDArray[Any]:
+        """Return the calibrated probabilities of one target.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+        target : str
+        as_of : optional
+            As in `predict`.
+
+        Returns
+        -------
+        float32 array of shape (n_texts, n_classes)
+            Rows sum to 1; columns in the order of ``classes_[target]``.
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If there is no such target (the known ones are listed), or `as_of` is no day or of another length.
+        """
+        if target not in self.classes_:
+            raise ValueError(f"target must be one of {list(self.targets)}, got {target!r}")
+        found = check_texts(texts)
+        days = self._days(as_of, len(found))
+        probabilities = np.zeros((len(found), len(self.classes_[target])), np.float32)
+        start = 0
+        for chunk, reading in self._readings(found):
+            joint = softmax(reading.outcome_scores)
+            of_chunk = probabilities[start : start + len(chunk)]
+            for day, rows in self._by_meaning(days[start : start + len(chunk)]):
+                of_chunk[rows] = self.reader.meaning(day)[0].probabilities(joint[rows])[target]
+            start += len(chunk)
+        return probabilities
+
+    def match(self, texts: Iterable[str], as_of: Any = None, k: int = 5) -> list[list[Match]]:
+        """Match texts to matters of the register.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+        as_of : optional
+            As in `predict`.
+        k : int, default=5
+            Matters a text, at least 1.
+
+        Returns
+        -------
+        list of list of Match
+            Most probable first: `k` matters, and that there is none (``matter`` None) where training had such
+            questions.
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If the desk has no register or its questions no matter, or an argument is out of range.
+        """
+        if self.reader.competence is None:
+            raise ValueError("match needs a desk trained with a register and a column matter_id, got one without")
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        found = check_texts(texts)
+        days = self._days(as_of, len(found))
+        matches: list[list[Match]] = []
+        for chunk, reading in self._readings(found):
+            chunk_days = days[len(matches) : len(matches) + len(chunk)]
+            ranked: dict[int, list[Match]] = {}
+            for day, rows in self._by_meaning(chunk_days):
+                decided = self._decide(reading if isinstance(rows, slice) else reading.of(rows), day)
+                evidence = self._evidence(decided)
+                places = range(len(chunk)) if isinstance(rows, slice) else rows.tolist()
+                for place, probability in zip(places, decided.probabilities[MATTER], strict=True):
+                    ranked[place] = evidence.ranked(probability, k)
+            matches += [ranked[place] for place in range(len(chunk))]
+        return matches
+
+    def scope_scores(self, texts: Iterable[str]) -> npt.NDArray[np.float64]:
+        """Return how far out of scope each text is.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+
+        Returns
+        -------
+        float64 array of shape (n_texts,)
+            Higher is further out; from 0 on a text is taken for out of scope.
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        """
+        parts = [reading.scope - self.scope.threshold for _, reading in self._readings(check_texts(texts))]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def similar(self, texts: Iterable[str], k: int = 5) -> list[list[Suggestion]]:
+        """Return the most similar earlier questions.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+        k : int, default=5
+            Most suggestions a text, at least 1.
+
+        Returns
+        -------
+        list of list of Suggestion
+            Most similar first; only questions that share something with the text.
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If `k` is less than 1.
+        """
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        found = check_texts(texts)
+        suggestions: list[list[Suggestion]] = []
+        for chunk in chunks(found, _CHUNK_TEXTS):
+            suggestions += self._suggest(chunk, self.features.transform(chunk), k)
+        return suggestions
+
+    def _suggest(self, texts: Sequence[str], X: sp.csr_matrix, k: int) -> list[list[Suggestion]]:
+        if not self.records:
+            return [[] for _ in texts]
+        places, similarities = self.index.query(X, k=k)
+        suggestions = []
+        for text, place, similarity in zip(texts, places.tolist(), similarities.tolist(), strict=True):
+            records = [self.records[one] for one in place]
+            matched = self._matched(text, place)
+            suggestions.append(
+                [
+                    Suggestion(record["id"], record["question"], record["answer"], score, matched=shared)
+                    for record, score, shared in zip(records, similarity, matched, strict=True)
+                    if score > 0
+                ]
+            )
+        return suggestions
+
+    def _nearest_ids(self, X: sp.csr_matrix) -> list[str | None]:
+        if not self.records:
+            return [None] * X.shape[0]
+        places, similarities = self.index.query(X, k=1)
+        return [
+            self.records[place]["id"] if similarity > 0 else None
+            for place, similarity in zip(places[:, 0].tolist(), similarities[:, 0].tolist(), strict=True)
+        ]
+
+    # --- reasons --------------------------------------------------------------------------------
+
+    @cached_property
+    def _record_words(self) -> list[set[str]]:
+        """The normalised words of each earlier question."""
+        words = self.features.words([record["question"] for record in self.records])
+        found: list[set[str]] = [set() for _ in self.records]
+        for word, row in zip(words.strings(), words.rows.tolist(), strict=True):
+            found[row].add(word)
+        return found
+
+    def _matched(self, text: str, places: Sequence[int]) -> list[tuple[str, ...]]:
+        """Return the asker's words that stand in each of some earlier questions too."""
+        words = self.features.words([text])
+        own, owner = own_words(self.features, text, words)
+        mine = list(zip(words.strings(), owner.tolist(), strict=True))
+        return [
+            tuple(dict.fromkeys(own[one] for word, one in mine if word in self._record_words[place]))
+            for place in places
+        ]
+
+    # --- storing --------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the desk as a bundle: JSON and numpy arrays with checksums.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder to make.
+        overwrite : bool, default=False
+            Whether a bundle that stands there may be replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        BundleError
+            If something stands there that may not be replaced, or the folder cannot be written.
+        """
+        return save_bundle(path, contents_of(self), overwrite=overwrite)
+
+
+def load(path: str | Path, *, n_jobs: int | None = None) -> Triager:
+    """Load a desk from a bundle.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of a bundle, or a model's folder with the bundle in it.
+    n_jobs : int or None, default=None
+        Threads for large batches (joblib).
+
+    Returns
+    -------
+    Triager
+        Gives the same answers as the one that was saved.
+
+    Raises
+    ------
+    BundleError
+        If the bundle is missing, damaged, changed, or of a newer format. Nothing in a bundle is executed.
+    """
+    contents, _ = load_bundle(path)
+    try:
+        return Triager(**parts_of(contents), n_jobs=n_jobs)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BundleError(
+            path=path,
+            problem=f"the parts of a bundle must fit each other, got {type(error).__name__} on putting them together",
+            remedy="train again, or restore the folder from a backup",
+        ) from error
+
+
+def _ranking(labels: Sequence[Any], probability: npt.NDArray[Any], best: int) -> tuple[tuple[Any, float], ...]:
+    """Return all labels with their probabilities, the best first, then by probability."""
+    order = np.argsort(-probability, kind="stable")
+    if order[0] != best:  # another label is likelier, and does not fit the target it lies within
+        order = np.concatenate(([best], order[order != best]))
+    return tuple(zip([labels[place] for place in order.tolist()], probability[order].tolist(), strict=True))

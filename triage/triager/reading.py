@@ -1,0 +1,214 @@
+"""Texts to the probability of every outcome, by features, classifier and register together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from triage.classifier import JOINT, JointClassifier, Outcomes, softmax
+from triage.features import QuestionVectorizer
+from triage.register import Competence, DatedOutcomes, NameScores, Register
+from triage.scope import ScopeDetector, scope_statistics
+
+DECIDING = ("topic", "jurisdiction")  # a desk's question leaves it when these are assigned
+JURISDICTION, MATTER = "jurisdiction", "matter"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the fitted parts see in a chunk of texts.
+
+    Attributes
+    ----------
+    X : scipy.sparse.csr_matrix of shape (n_texts, n_features)
+    scores : float32 array of shape (n_texts, n_columns)
+        Linear scores of the classifier's blocks.
+    outcome_scores : float32 array of shape (n_texts, n_outcomes)
+        Their softmax is the probability of each outcome.
+    scope : float64 array of shape (n_texts,)
+        Higher is further out of scope.
+    empty : bool array of shape (n_texts,)
+        Texts without a word of two letters.
+    """
+
+    X: sp.csr_matrix
+    scores: npt.NDArray[Any]
+    outcome_scores: npt.NDArray[Any]
+    scope: npt.NDArray[Any]
+    empty: npt.NDArray[np.bool_]
+
+    def of(self, rows: npt.NDArray[np.intp]) -> Reading:
+        """Return the reading of some of the texts."""
+        return Reading(*(getattr(self, part.name)[rows] for part in fields(self)))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Features, classifier, scope and register as one.
+
+    Attributes
+    ----------
+    features : QuestionVectorizer
+    learnt : JointClassifier
+        As training left it.
+    scope : ScopeDetector
+    register : Register or None
+    """
+
+    features: QuestionVectorizer
+    learnt: JointClassifier
+    scope: ScopeDetector
+    register: Register | None
+    _meanings: dict[int | None, tuple[Outcomes, DatedOutcomes | None]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def competence(self) -> Competence | None:
+        """The register beside the outcomes; None without a register, or where questions have no matter."""
+        if self.register is None or MATTER not in self.learnt.classes:
+            return None
+        return Competence.of(self.register, self.learnt.classes, self.learnt.combinations)
+
+    @cached_property
+    def classes(self) -> dict[str, list[Any]]:
+        """Labels of each target, those that only the register has among them."""
+        return self.learnt.classes if self.competence is None else self.competence.classes
+
+    @cached_property
+    def classifier(self) -> JointClassifier:
+        """The classifier with an outcome for each matter that training never saw."""
+        if self._names is None or self.competence is None:
+            return self.learnt
+        return replace(self.learnt, added=self.competence.added)
+
+    @cached_property
+    def _names(self) -> NameScores | None:
+        """How matters that training never saw are found; None where there are none."""
+        if self.competence is None or self.register is None or not len(self.competence.added):
+            return None
+        names = self.register.rows[self.register.name_column(self.features.language)].iloc[self.register.last_row]
+        share = sum(
+            share
+            for block, share in zip(self.learnt.blocks, self.learnt.shares, strict=True)
+            if block in (JOINT, MATTER)
+        )
+        new = self.competence.matter_of[len(self.learnt.combinations) :]
+        return NameScores(self.features.transform(names).T.tocsr(), new, float(share))
+
+    def read(self, texts: Sequence[str]) -> Reading:
+        """Return what the fitted parts see in a chunk of texts."""
+        words = self.features.words(texts)
+        X, known_shares = self.features.read_words([words], len(texts))
+        scores = self.classifier.scores(X)
+        outcome_scores = self.classifier.combination_scores(scores)
+        if self._names is not None:
+            outcome_scores[:, len(self.learnt.combinations) :] += self._names.scores(X)
+        scope = self.scope.score(scope_statistics(outcome_scores, known_shares))
+        return Reading(X, scores, outcome_scores, scope, ~words.readable())
+
+    def meaning(self, day: str | None) -> tuple[Outcomes, DatedOutcomes | None]:
+        """Return what the outcomes mean on a day, and by which rows of the register.
+
+        Parameters
+        ----------
+        day : str or None
+            ISO text.
+
+        Returns
+        -------
+        outcomes : Outcomes
+        dated : DatedOutcomes or None
+            None without a register, or on no day: then they mean what they meant in training.
+        """
+        if self.competence is None or self.register is None or day is None:
+            return self.learnt.outcomes, None
+        when = date.fromisoformat(day)
+        epoch = self.register.epoch(when)
+        if epoch not in self._meanings:  # kept, as few days differ
+            dated = self.competence.on(when)
+            meaning = replace(self.learnt.outcomes, classes=self.classes, codes=dated.codes), dated
+            self._meanings.setdefault(epoch, meaning)  # another thread may have been first
+        return self._meanings[epoch]
+
+    def contradicts(self, reading: Reading, joint: npt.NDArray[Any], dated: DatedOutcomes | None) -> Any:
+        """Say where register and classifier contradict each other; None where they cannot."""
+        if dated is None or self.competence is None or JURISDICTION not in self.learnt.alone:
+            return None
+        alone = self.learnt.probability_alone(reading.scores, JURISDICTION)
+        return self.competence.contradicts(joint, alone, JURISDICTION, dated)
+
+    def pull(self, reading: Reading, outcomes: Outcomes, target: str, label: int) -> npt.NDArray[Any]:
+        """Return how strongly each feature of one question pulls towards a label and away from its rivals.
+
+        Parameters
+        ----------
+        reading : Reading
+            Of one text.
+        outcomes : Outcomes
+        target : str
+        label : int
+            Class of the label.
+
+        Returns
+        -------
+        float array, one value for each stored feature of ``reading.X``
+            Weight of the feature in the score of the label's outcomes, each by its probability among these, less that
+            of all others, each by its probability among those.
+        """
+        joint = softmax(reading.outcome_scores.astype(np.float64))[0]
+        mine = outcomes.codes[:, list(outcomes.classes).index(target)] == label
+        for_label, against = np.where(mine, joint, 0), np.where(mine, 0, joint)
+        difference = for_label / max(for_label.sum(), 1e-300) - against / max(against.sum(), 1e-300)
+        pulled: npt.NDArray[Any] = self.classifier.pull(reading.scores[0], difference, reading.X.indices)
+        if self._names is not None:
+            pulled = pulled + self._names.pull(reading.X, difference[len(self.learnt.combinations) :])
+        return pulled
+
+
+def as_days(as_of: Any, n_texts: int) -> list[str | None]:
+    """Return the day of each text as ISO text.
+
+    Parameters
+    ----------
+    as_of : None, date, ISO text, or a sequence of them of length n_texts
+    n_texts : int
+
+    Returns
+    -------
+    list of str or None, of length n_texts
+
+    Raises
+    ------
+    ValueError
+        If a day is no day, or there are more or fewer days than texts.
+
+    Examples
+    --------
+    >>> as_days("2025-10-01", 2)
+    ['2025-10-01', '2025-10-01']
+    """
+    if not isinstance(as_of, Iterable) or isinstance(as_of, str):
+        return [_day(as_of)] * n_texts
+    days = [_day(day) for day in as_of]
+    if len(days) != n_texts:
+        raise ValueError(f"as_of must be one day, or one for each of the {n_texts} texts, got {len(days)} days")
+    return days
+
+
+def _day(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, np.datetime64):
+        value = value.astype("datetime64[D]").item()
+    if isinstance(value, datetime):
+        value = value.date()
+    try:
+        return date.fromisoformat(value.isoformat() if isinstance(value, date) else value).isoformat()
+    except (TypeError, ValueError):
+        raise ValueError(f"as_of must be a date or text such as '2025-10-01', got {str(value)[:20]!r}") from None

@@ -1,0 +1,133 @@
+"""A trained desk to the contents of a bundle and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from triage.bundle import Contents
+from triage.classifier import JOINT, JointClassifier
+from triage.dataset import Taxonomy, Topic
+from triage.decision import Threshold
+from triage.features import BLOCKS, QuestionVectorizer
+from triage.register import Register
+from triage.scope import ScopeDetector
+
+if TYPE_CHECKING:
+    from triage.triager.desk import Triager
+
+
+def contents_of(triager: Triager) -> Contents:
+    """Return a desk as JSON values, arrays and tables."""
+    features, feature_arrays = triager.features.to_state()
+    classifier, classifier_arrays = triager.classifier.to_state()
+    rows = None if triager.register is None else triager.register.rows
+    settings: dict[str, Any] = {
+        "features": features,
+        "classifier": classifier,
+        "scope": triager.scope.to_state(),
+        "thresholds": {target: threshold.to_dict() for target, threshold in triager.thresholds.items()},
+        "description": triager.description,
+        "taxonomy": None if triager.taxonomy is None else asdict(triager.taxonomy),
+    }
+    arrays = {f"features.{name}": array for name, array in feature_arrays.items()}
+    arrays |= {f"classifier.{name}": array for name, array in classifier_arrays.items()}
+    tables: dict[str, Any] = {"suggestions": list(triager.records)}
+    if rows is not None:
+        settings["register"] = list(rows.columns)
+        tables |= {"register": rows.to_dict("records"), "labelled": list(triager.labelled)}
+    return Contents(settings, arrays, tables, triager.metrics, triager.fingerprint)
+
+
+def parts_of(contents: Contents) -> dict[str, Any]:
+    """Return the parts of a desk, by their names; raise any of five errors where they do not fit each other."""
+    settings = contents.settings
+    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {"features": {}, "classifier": {}}
+    for name, array in contents.arrays.items():
+        part, _, own = name.partition(".")
+        arrays[part][own] = array
+    parts: dict[str, Any] = {
+        "features": QuestionVectorizer.from_state(settings["features"], arrays["features"]),
+        "classifier": JointClassifier.from_state(settings["classifier"], arrays["classifier"]),
+        "scope": ScopeDetector.from_state(settings["scope"]),
+        "thresholds": {name: Threshold.from_dict(values) for name, values in settings["thresholds"].items()},
+        "records": contents.tables["suggestions"],
+    }
+    _check_fit(**parts)
+    register = settings.get("register")  # bundles of before the register have no such setting
+    if register is not None:
+        register = Register.read(pd.DataFrame(contents.tables["register"], columns=register))
+    return {
+        **parts,
+        "fingerprint": contents.fingerprint,
+        "metrics": contents.metrics,
+        "description": settings["description"],
+        "taxonomy": _taxonomy(settings["taxonomy"]),
+        "register": register,
+        "labelled": contents.tables.get("labelled", []),
+    }
+
+
+def _check_fit(
+    features: QuestionVectorizer,
+    classifier: JointClassifier,
+    scope: ScopeDetector,
+    thresholds: Mapping[str, Threshold],
+    records: list[dict[str, Any]],
+) -> None:
+    """Raise ValueError unless the parts that came from a bundle fit each other; reading texts relies on it."""
+    classes = list(classifier.classes.values())
+    sizes = {
+        **{target: len(labels) for target, labels in classifier.classes.items()},
+        JOINT: len(classifier.combinations),
+    }
+    n_columns = sum(sizes[block] for block in classifier.blocks)
+    learnt = classifier.to_state()[1]
+    buckets, starts, combinations = features.buckets_, classifier.starts, classifier.combinations
+    n_weights = len(learnt["values"])
+    for array, kinds, shape in (
+        (buckets, "iu", (features.n_features_,)),
+        (features.idf_, "f", (features.n_features_,)),
+        (combinations, "iu", (len(combinations), len(classes))),
+        (learnt["values"], "iu", (n_weights,)),
+        (classifier.columns, "iu", (n_weights,)),
+        (starts, "iu", (features.n_features_ + 1,)),
+        (classifier.scale, "f", (n_columns,)),
+        (classifier.intercept, "f", (n_columns,)),
+        (classifier.shares, "f", (len(classifier.blocks),)),
+        (classifier.temperatures, "f", (len(classes),)),
+    ):
+        if array.shape != shape or array.dtype.kind not in kinds or not np.isfinite(array).all():
+            raise ValueError(f"an array must have shape {shape}, got {array.shape}")
+    alone = classifier.alone
+    numbers = (features.unknown_idf_, classifier.offset, scope.threshold, *scope.weights, *alone.values())
+    fits = (
+        (buckets[1:] > buckets[:-1]).all() and buckets[0] >= 0 and buckets[-1] < len(BLOCKS) << features.n_bits,
+        starts[0] == 0 and (starts[1:] >= starts[:-1]).all() and starts[-1] == n_weights,
+        (classifier.columns >= 0).all() and (classifier.columns < n_columns).all(),
+        (combinations >= 0).all() and (combinations < [len(labels) for labels in classes]).all(),
+        all(isinstance(labels, list) and len(labels) > 1 for labels in classes),
+        all(isinstance(label, (str, int)) for labels in classes for label in labels),
+        {*classifier.within.keys(), *classifier.within.values()} <= set(classifier.classes),
+        set(alone) <= set(classifier.blocks) and all(0 <= factor <= 100 for factor in alone.values()),
+        set(thresholds) == set(classifier.classes),
+        len(scope.weights) == 1 + len(BLOCKS),
+        all(isinstance(number, (int, float)) and np.isfinite(number) for number in numbers),
+        isinstance(classifier.offset, (int, float)) and abs(classifier.offset) < 100,
+        all(isinstance(record[name], str) for record in records for name in ("id", "question")),
+        all(isinstance(record["answer"], (str, type(None))) for record in records),
+    )
+    if not all(fits):
+        raise ValueError(f"part {[bool(fit) for fit in fits].index(False)} does not fit")
+
+
+def _taxonomy(state: Mapping[str, Any] | None) -> Taxonomy | None:
+    if state is None:
+        return None
+    topics = tuple(Topic(**{**topic, "typical_matters": tuple(topic["typical_matters"])}) for topic in state["topics"])
+    return Taxonomy(**{**state, "topics": topics})
