@@ -33,6 +33,7 @@ ANSWERS: dict[str, tuple[str | None, float, str | None, float, str | None, str |
 
 
 class FakeTriager:
+    register: Any = None
     targets = ("topic", "jurisdiction", "level")
     classes_: Mapping[str, Any] = {
         "topic": np.array(["land", "trade"]),
@@ -113,6 +114,8 @@ def test_evaluation_by_hand() -> None:
 
 class Dated(FakeTriager):
     """Decides by the day: on 1 July 2026 the first label of all, else what is known of the text."""
+
+    register = "one"
 
     def predict_frame(self, texts: Sequence[str], as_of: Any = None) -> pd.DataFrame:
         days = as_days(as_of, len(texts))

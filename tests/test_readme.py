@@ -11,7 +11,7 @@ from triage import cli
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PYTHON = re.findall(r"^```python\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-COMMANDS = re.findall(r"^(?:.*\| )?triage (\w+ .*?)(?: {2,}#.*| > .*)?$", README, re.MULTILINE)
+COMMANDS = re.findall(r"^(?:.*\| )?triage ([\w-]+ .*?)(?: {2,}#.*| > .*)?$", README, re.MULTILINE)
 
 
 def test_python_blocks_run_in_their_order(monkeypatch, capsys):
@@ -26,7 +26,8 @@ def test_python_blocks_run_in_their_order(monkeypatch, capsys):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_and_their_options_are_known(command):
     name, *words = command.split()
-    shown = CliRunner().invoke(cli.app, [name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout
+    path = [name, words[0]] if name == "register" else [name]
+    shown = CliRunner().invoke(cli.app, [*path, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout
     for word in words:
         if word.startswith("-") and word != "-":
             assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", shown), f"{name} has no {word}"
@@ -34,7 +35,14 @@ def test_commands_and_their_options_are_known(command):
 
 def test_commands_are_found():
     assert len(COMMANDS) >= 6
-    assert {command.split()[0] for command in COMMANDS} == {"train", "evaluate", "predict", "similar"}
+    assert {command.split()[0] for command in COMMANDS} == {
+        "train",
+        "evaluate",
+        "predict",
+        "similar",
+        "register",
+        "retrain-check",
+    }
 
 
 def test_files_named_exist():

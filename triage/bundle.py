@@ -57,7 +57,7 @@ _PLAIN_NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _READABLE = (1, FORMAT)  # format 1 lacks deflated arrays and is read by the same code
 _DEFLATED = ".npy.z"
-_DEFLATE_FROM_BYTES = 1 << 16  # smaller arrays are not worth it
+_DEFLATE_FROM_BYTES = 1 << 15  # smaller arrays are not worth it
 _MOST_UNPACKED = 64  # times its size that a deflated array may become, so that a false bundle cannot fill the memory
 _ARRAY_PRELUDE = 10  # bytes before the header: magic, version, length of the header
 _ARRAY_HEADER = re.compile(
@@ -195,7 +195,7 @@ def load_bundle(path: str | Path) -> tuple[Contents, dict[str, Any]]:
     ...     _ = save_bundle(folder + "/bundle", Contents({}, {"weights": np.arange(3)}, {}, {}, "ab12"))
     ...     contents, manifest = load_bundle(folder)
     >>> contents.arrays["weights"].tolist(), manifest["format"]
-    ([0, 1, 2], 1)
+    ([0, 1, 2], 2)
     """
     for _ in range(_MAX_RETRIES):
         before = _identity(Path(path))
