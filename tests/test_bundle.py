@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -371,7 +372,7 @@ def test_other_formats_are_refused(saved: Path) -> None:
     forge(saved, lambda m: m.update(format=FORMAT + 1, members=None))
     error = refused(saved, rf"is of bundle format {FORMAT + 1}, and this version reads formats up to {FORMAT}")
     assert error.remedy == "upgrade triage"
-    for number in (0, None, "1", [1]):
+    for number in (0, None, "1", [1], True):
         forge(saved, lambda m, number=number: m.update(format=number))
         assert "backup" in refused(saved, r"is of bundle format").remedy
 
@@ -386,6 +387,59 @@ def test_member_outside_the_folder_is_refused(saved: Path, name: str) -> None:
 def test_manifest_with_other_members_is_refused(saved: Path, members: Any) -> None:
     forge(saved, lambda m: m.update(members=members))
     refused(saved, r"manifest\.json must (have|give)")
+
+
+# Deflated arrays
+
+
+LARGE = {
+    "numbers": np.random.default_rng(1).integers(0, 97, 60_000, np.int32),
+    "noise": np.random.default_rng(0).integers(0, 256, 70_000, np.uint8),  # does not deflate
+    "zeros": np.zeros(3_000_000, np.int8),  # deflates more than a reader may believe
+    "small": np.zeros(100),
+}
+
+
+def save_large(folder: Path) -> Path:
+    return save_bundle(folder / "large", Contents({}, LARGE, {}, {}, ""))
+
+
+def test_large_arrays_are_deflated_where_that_helps(tmp_path: Path) -> None:
+    path = save_large(tmp_path)
+    assert {file.name for file in path.glob("*.npy*")} == {"numbers.npy.z", "noise.npy", "zeros.npy", "small.npy"}
+    assert (path / "numbers.npy.z").stat().st_size < 100_000
+    loaded = load_bundle(path)[0].arrays
+    for name, array in LARGE.items():
+        assert np.array_equal(loaded[name], array)
+        assert loaded[name].flags.writeable
+
+
+def test_same_arrays_are_deflated_to_the_same_bytes(tmp_path: Path) -> None:
+    first, second = (save_large(tmp_path / part) for part in ("a", "b") if (tmp_path / part).mkdir() is None)
+    assert bytes_of(first) == bytes_of(second)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", r"must hold one deflated array"),
+        (b"no deflated bytes", r"must be deflated, and is not"),
+        (zlib.compress(bytes(50_000_000)), r"must hold one deflated array, at most 64 times its size, and does not"),
+        (zlib.compress(bytes(range(256)) * 9)[:-3], r"must hold one deflated array"),
+        (zlib.compress(bytes(range(256)) * 9) + b"more", r"must hold one deflated array"),
+        (zlib.compress(bytes(range(256)) * 9), r"must be an array of booleans, integers or floats"),
+    ],
+    ids=["empty", "garbage", "bomb", "truncated", "longer", "no array"],
+)
+def test_false_deflated_array_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    path = save_large(tmp_path)
+    plant(path, "numbers.npy.z", content)
+    refused(path, rf"numbers\.npy\.z {problem}")
+
+
+def test_bundle_of_format_1_is_read(saved: Path) -> None:
+    forge(saved, lambda m: m.update(format=1))
+    assert load_bundle(saved)[1]["format"] == 1
 
 
 # Files that are false although their checksum is right

@@ -383,8 +383,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         codes = np.concatenate((folded, words.codes)) if twice else folded
         span = words.ends - words.starts + 1
         room = np.ones(n_codes, np.intp)  # longest n-gram that starts here and stays in its word
-        room[:-1] = np.repeat(words.ends + 1, span) - np.arange(n_codes - 1)
-        word_of = np.repeat(np.arange(n_words), span)
+        room[:-1] = (words.ends + 1).repeat(span) - np.arange(n_codes - 1)
+        word_of = np.arange(n_words).repeat(span)
         mark = None
         if twice:
             room, word_of = np.concatenate((room, room)), np.concatenate((word_of, [0], word_of))
@@ -408,8 +408,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             groups += self._word_ngrams(words, word_hashes(words.codes, words), marked)
         sizes = [len(first) for _, _, first, _ in groups]
         bucket = _buckets(np.concatenate([hashed for _, hashed, _, _ in groups]), self.n_bits)
-        bucket += np.repeat(np.array([block << self.n_bits for block, _, _, _ in groups], np.uint32), sizes)
-        gap = np.repeat([gap for _, _, _, gap in groups], sizes)
+        bucket += np.array([block << self.n_bits for block, _, _, _ in groups], np.uint32).repeat(sizes)
+        gap = np.array([gap for _, _, _, gap in groups]).repeat(sizes)
         return bucket, np.concatenate([first for _, _, first, _ in groups]), gap
 
     def _word_ngrams(
@@ -502,11 +502,14 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             per_row.append(np.bincount(part.row, minlength=n_rows))
         if not parts:
             return sp.csr_matrix((n_texts, self.n_features_), dtype=np.float32), np.zeros((n_texts, len(BLOCKS)))
-        columns = np.concatenate([part.column for part in parts])
+        if len(parts) == 1:  # one question must not wait for copies
+            columns, data, known_shares = parts[0].column, values[0], shares[0]
+        else:
+            columns = np.concatenate([part.column for part in parts])
+            data, known_shares = np.concatenate(values), np.concatenate(shares)
         indptr = np.zeros(n_texts + 1, np.int32 if len(columns) < 1 << 31 else np.int64)
-        np.cumsum(np.concatenate(per_row), out=indptr[1:])
-        X = sp.csr_matrix((np.concatenate(values), columns, indptr), shape=(n_texts, self.n_features_))
-        return X, np.concatenate(shares)
+        np.concatenate(per_row).cumsum(out=indptr[1:])
+        return sp.csr_matrix((data, columns, indptr), shape=(n_texts, self.n_features_)), known_shares
 
     def held_out_shares(self, X: sp.csr_matrix, groups: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return how much of each training text features learnt without its group would know.

@@ -96,6 +96,8 @@ class Outcomes:
             probable as the other's class times its own share there.
         """
         found: dict[str, Floats] = {}
+        if len(self.classes) == 1 and self.temperatures[0] == 1:  # the outcomes are the classes
+            return {target: np.maximum(joint, _LEAST_PROBABILITY) for target in self.classes}
         ordered = sorted(
             zip(self.classes, self.temperatures.tolist(), strict=True), key=lambda item: item[0] in self.within
         )

@@ -99,12 +99,16 @@ def match(
 ) -> None:
     """Match each TEXT to the matters of MODEL's register."""
     with guard():
+        from triage.errors import TriageError
         from triage.triager import load
 
         day = day_option(as_of)
+        triager = load(model)
+        if triager.reader.competence is None:
+            raise TriageError(f"{model}: must have a register and questions with a matter_id, and was trained without")
         if texts == ["-"]:
             texts = [line for line in sys.stdin.read().splitlines() if line.strip()]
-        for number, (text, matches) in enumerate(zip(texts, load(model).match(texts, as_of=day, k=k), strict=True), 1):
+        for number, (text, matches) in enumerate(zip(texts, triager.match(texts, as_of=day, k=k), strict=True), 1):
             if format is Lines.TABLE:
                 show(_match_table(text, matches))
             else:

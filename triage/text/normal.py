@@ -184,9 +184,9 @@ def _split(texts: Sequence[str]) -> Words:
     before = np.concatenate(([False], in_word[:-1]))
     keep = in_word | before  # the characters of words, and the first separator after each word
     ends_text = codes == ord(_END)
-    rows = np.cumsum(ends_text)[keep] - ends_text[keep]
+    rows = ends_text.cumsum()[keep] - ends_text[keep]
     kept = np.where(in_word[keep], codes[keep], SPACE).astype(np.uint32, copy=False)
-    spaces = np.flatnonzero(kept == SPACE) + 1  # one more, for the space put in front
+    spaces = (kept == SPACE).nonzero()[0] + 1  # one more, for the space put in front
     starts = np.concatenate(([0], spaces[:-1])) + 1 if len(spaces) else np.zeros(0, np.intp)
     return Words(np.concatenate((np.array([SPACE], np.uint32), kept)), starts, spaces, rows[spaces - 1], len(texts))
 
@@ -238,7 +238,7 @@ def word_hashes(codes: Codes, words: Words) -> npt.NDArray[np.uint64]:
         return np.zeros(0, np.uint64)
     span = words.ends - words.starts + 1  # with the space after the word
     first = words.starts - 1  # words stand side by side behind one leading space
-    place = np.arange(len(codes) - 1) - np.repeat(first, span)
+    place = np.arange(len(codes) - 1) - first.repeat(span)
     value = (codes[1:].astype(np.uint64) - np.uint64(SPACE)) * _powers(1 << int(span.max()).bit_length())[place]
     return np.add.reduceat(value, first)  # a space counts 0
 
