@@ -7,7 +7,7 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from triage.register import Register, outdated
+from triage.register import Register, outdated, staleness
 
 COLUMNS = ["matter_id", "topic", "matter_en", "jurisdiction", "level", "agency", "valid_from", "valid_to"]
 ROWS = [
@@ -127,3 +127,33 @@ def test_today_is_the_default(register):
 def test_day_that_is_none_is_refused(register, day):
     with pytest.raises(ValueError, match="a day must be a date or text such as '2025-10-01', got"):
         outdated(register, [], day)
+
+
+# --- in words ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "day", "said"),
+    [
+        ({"valid_to": "2025-12-31"}, "2026-01-01", "valid until 2025-12-31"),
+        ({"valid_to": "2025-12-31"}, "2025-12-31", None),
+        ({"superseded_by": "a2"}, BEFORE, "superseded by a2"),
+        ({"superseded_by": "a2", "valid_to": "2025-12-31"}, "2025-12-31", None),
+        ({"superseded_by": "a2", "valid_to": "2025-12-31"}, "2026-01-01", "superseded by a2"),
+        ({"matter_id": "M1", "date": BEFORE, **COMMUNE}, BEFORE, None),
+        (
+            {"matter_id": "M1", "date": BEFORE, **COMMUNE},
+            AFTER,
+            "competence changed from local/commune to local/province",
+        ),
+        ({"matter_id": "M2", "date": BEFORE, **FINANCE}, AFTER, "nobody is competent for M2 on the day"),
+        ({"matter_id": "M404", **COMMUNE}, AFTER, None),
+    ],
+)
+def test_answer_out_of_date_says_why(register, answer, day, said):
+    assert staleness(register, {"id": "a1", **answer}, day) == said
+
+
+def test_answer_tells_its_last_day_without_a_register():
+    assert staleness(None, {"id": "a1", "matter_id": "M1", **COMMUNE}, AFTER) is None
+    assert staleness(None, {"id": "a1", "valid_to": "2025-12-31"}, date(2026, 1, 1)) == "valid until 2025-12-31"

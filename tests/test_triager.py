@@ -1167,3 +1167,35 @@ def test_setting_of_a_dated_desk_that_does_not_fit_is_refused_or_harmless(dated_
         false = replace(dated_contents, settings=changed(dated_contents.settings, path, new))
         monkeypatch.setattr("triage.triager.desk.load_bundle", lambda _, false=false: (false, {}))
         refused_or_harmless("a bundle")
+
+
+# --- answers out of date ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def answered(dated_table):
+    columns = ["id", "question", "answer", "matter_id", "jurisdiction", "level", "answered_at", "valid_to"]
+    rows = [
+        ("a1", RETAIL, "At the commune.", "M1", "local", "commune", "2025-08-01", ""),
+        ("a2", GRAVEL, "At the office.", "", "", "", "2025-08-01", "2025-09-30"),
+    ]
+    return triage.train(dated_table, register=periods(), archive=pd.DataFrame(rows, columns=columns))
+
+
+@pytest.mark.parametrize(
+    ("text", "day", "stale"),
+    [
+        (RETAIL, "2025-08-01", None),
+        (RETAIL, "2026-02-01", "competence changed from local/commune to local/province"),
+        (GRAVEL, "2025-09-30", None),
+        (GRAVEL, "2025-10-01", "valid until 2025-09-30"),
+    ],
+)
+def test_suggestion_says_on_which_day_its_answer_is_out_of_date(answered, text, day, stale, tmp_path):
+    for desk in (answered, triage.load(answered.save(tmp_path / "desk"))):
+        assert desk.similar([text], as_of=day)[0][0].stale == stale
+        assert desk.predict([text, text], as_of=["2025-08-01", day])[1].suggestions[0].stale == stale
+
+
+def test_question_without_an_answer_is_never_out_of_date(dated):
+    assert all(one.stale is None for one in dated.similar([RETAIL], as_of="2026-02-01")[0])

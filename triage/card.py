@@ -47,6 +47,7 @@ def model_card(triager: Triager) -> str:
         "licence": about.get("licence"),
         "targets (and number of classes)": targets,
         "earlier questions to suggest": len(triager.records),
+        "competence register": _register(triager),
     }
     data = {
         "questions trained on": metrics.get("n_questions"),
@@ -68,6 +69,18 @@ def model_card(triager: Triager) -> str:
     for title, texts in sections.items():
         parts += [f"## {title}", *filter(None, texts)]
     return "\n\n".join(parts) + "\n"
+
+
+def _register(triager: Triager) -> str | None:
+    # How many matters the register has, and how they are known.
+    register = triager.register
+    if register is None:
+        return None
+    facts = f"{len(register.matters)} matters, {len(register) - len(register.matters)} further periods of them"
+    if "confidence" not in register.rows:
+        return facts
+    sourced = int((register.rows["confidence"] == "sourced").sum())
+    return f"{facts}; {sourced} of {len(register)} rows sourced, the others from general knowledge"
 
 
 def _texts(value: Any) -> list[str]:

@@ -185,13 +185,14 @@ def similar(
     model: ModelArgument,
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Questions.", show_default=False)],
     k: Annotated[int, typer.Option("-k", min=1, help="Largest number of suggestions a question.")] = 5,
+    as_of: AsOfOption = None,
     format: FormatOption = Lines.JSONL,
 ) -> None:
     """Find the questions nearest to each TEXT among those that MODEL knows."""
     with guard():
         from triage.triager import load
 
-        found = load(model).similar(texts, k=k)
+        found = load(model).similar(texts, k=k, as_of=day_option(as_of))
         if format is Lines.TABLE:
             for text, suggestions in zip(texts, found, strict=True):
                 show(suggestion_table(text, suggestions))

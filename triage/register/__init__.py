@@ -1,7 +1,7 @@
 """The competence register: which body decides a matter on a day, and what that makes of a classifier's outcomes."""
 
-from triage.register.aging import outdated
+from triage.register.aging import outdated, staleness
 from triage.register.competence import Competence, DatedOutcomes, NameScores
 from triage.register.table import Register
 
-__all__ = ["Competence", "DatedOutcomes", "NameScores", "Register", "outdated"]
+__all__ = ["Competence", "DatedOutcomes", "NameScores", "Register", "outdated", "staleness"]

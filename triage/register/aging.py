@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 import pandas as pd
@@ -34,33 +35,67 @@ def outdated(register: Register, rows: Iterable[Mapping[str, Any]], as_of: Any =
         is valid; ``expired``: the answer's last day is over; ``superseded``), ``label`` and ``now``, who decides.
     """
     day = to_day(as_of)
-    number = {matter: place for place, matter in enumerate(register.matters)}
-    valid = register.row_of(day)
     found = []
     for row in rows:
-        cells = {name: cell for name, cell in row.items() if not checks.is_missing(cell)}
-        given = [name for name in ROUTE if isinstance(row.get(name), str)]  # an empty label says that it does not apply
-        place = number.get(str(cells.get("matter_id")), -1)
-        now = None if place < 0 or valid[place] < 0 else register.facts(valid[place])
-        reason = None
-        if "superseded_by" in cells:
-            reason = "superseded"
-        elif "valid_to" in cells and to_day(cells["valid_to"]) < day:
-            reason = "expired"
-        elif place >= 0 and now is None:
-            reason = "ended"
-        elif now is not None and any(row[name] != now[name] for name in given):
-            own = register.row_of(to_day(cells["date"]))[place] if "date" in cells else -1
-            then = register.facts(own) if own >= 0 else row
-            reason = "contradicts" if any(row[name] != then[name] for name in given) else "changed"
+        reason, label, now = _reason(register, row, day)
         if reason:
-            label = body_of({name: row[name] for name in given})
-            told = (
-                cells.get("matter_id", ""),
-                cells.get("date", ""),
-                reason,
-                label,
-                "" if now is None else body_of(now),
-            )
-            found.append((row["id"], *told))
+            facts = {name: row[name] for name in ("matter_id", "date") if not checks.is_missing(row.get(name))}
+            found.append((row["id"], facts.get("matter_id", ""), facts.get("date", ""), reason, label, now))
     return pd.DataFrame(found, columns=_COLUMNS)
+
+
+def staleness(register: Register | None, answer: Mapping[str, Any], as_of: Any = None) -> str | None:
+    """Say in words why an answer is out of date.
+
+    Parameters
+    ----------
+    register : Register or None
+        None where only the answer itself can tell.
+    answer : mapping
+        As a row of `outdated`.
+    as_of : date or ISO text, optional
+        Today by default.
+
+    Returns
+    -------
+    str or None
+        None when nothing says that it is out of date.
+
+    Examples
+    --------
+    >>> staleness(None, {"id": "a1", "valid_to": "2025-12-31"}, "2026-03-01")
+    'valid until 2025-12-31'
+    """
+    reason, label, now = _reason(register, answer, to_day(as_of))
+    if reason is None:
+        return None
+    return {
+        "superseded": f"superseded by {answer.get('superseded_by')}",
+        "expired": f"valid until {answer.get('valid_to')}",
+        "ended": f"nobody is competent for {answer.get('matter_id')} on the day",
+    }.get(reason, f"competence changed from {label} to {now}")
+
+
+def _reason(register: Register | None, row: Mapping[str, Any], day: date) -> tuple[str | None, str, str]:
+    """Return why a row is out of date (None when it is not), who decides by its labels, and who does on the day."""
+    cells = {name: cell for name, cell in row.items() if not checks.is_missing(cell)}
+    given = [name for name in ROUTE if isinstance(row.get(name), str)]  # an empty label says that it does not apply
+    label = body_of({name: row[name] for name in given})
+    place = -1 if register is None else register.number(str(cells.get("matter_id")))
+    now, then = None, row
+    if register is not None and place >= 0:
+        valid = int(register.row_of(day)[place])
+        now = register.facts(valid) if valid >= 0 else None
+        own = int(register.row_of(to_day(cells["date"]))[place]) if "date" in cells else -1
+        then = register.facts(own) if own >= 0 else row
+    over = "valid_to" in cells and to_day(cells["valid_to"]) < day
+    reason = None
+    if "superseded_by" in cells and (over or "valid_to" not in cells):
+        reason = "superseded"
+    elif over:
+        reason = "expired"
+    elif place >= 0 and now is None:
+        reason = "ended"
+    elif now is not None and any(row[name] != now[name] for name in given):
+        reason = "contradicts" if any(row[name] != then[name] for name in given) else "changed"
+    return reason, label, "" if now is None else body_of(now)

@@ -126,8 +126,7 @@ class Competence:
     @cached_property
     def matter_of(self) -> npt.NDArray[np.intp]:
         """Number in the register's matters of each outcome's matter, -1 for one that it has not, and for none."""
-        place = {matter: number for number, matter in enumerate(self.register.matters)}
-        of_class = np.array([place.get(label, -1) for label in self.classes[MATTER]], np.intp)
+        of_class = np.array([self.register.number(label) for label in self.classes[MATTER]], np.intp)
         return of_class[self.codes[:, list(self.classes).index(MATTER)]]
 
     @cached_property

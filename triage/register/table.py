@@ -226,10 +226,17 @@ class Register:
         return list(dict.fromkeys(self.rows["matter_id"]))
 
     @cached_property
+    def _number(self) -> dict[str, int]:
+        return {matter: number for number, matter in enumerate(self.matters)}
+
+    def number(self, matter: str) -> int:
+        """Return the number of a matter in `matters`, -1 for one that the register has not."""
+        return self._number.get(matter, -1)
+
+    @cached_property
     def matter_of_row(self) -> npt.NDArray[np.intp]:
         """Number in `matters` of each row."""
-        place = {matter: number for number, matter in enumerate(self.matters)}
-        return np.array([place[matter] for matter in self.rows["matter_id"]], np.intp)
+        return np.array([self._number[matter] for matter in self.rows["matter_id"]], np.intp)
 
     @cached_property
     def last_row(self) -> npt.NDArray[np.intp]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, partial
@@ -23,7 +23,7 @@ from triage.errors import BundleError
 from triage.features import QuestionVectorizer, check_texts, chunks
 from triage.index import QuestionIndex
 from triage.records import Decision, Match, Suggestion, TriageResult
-from triage.register import DatedOutcomes, Register
+from triage.register import DatedOutcomes, Register, staleness
 from triage.scope import ScopeDetector
 from triage.triager.evidence import Evidence, both_sides, forward_to
 from triage.triager.reading import DECIDING, JURISDICTION, MATTER, Reader, Reading, as_days
@@ -239,7 +239,7 @@ class Triager:
         results: list[TriageResult] = []
         for chunk, reading in self._readings(found):
             chunk_days = days[len(results) : len(results) + len(chunk)]
-            suggestions = self._suggest(chunk, reading.X, k) if k else [()] * len(chunk)
+            suggestions = self._suggest(chunk, reading.X, k, chunk_days) if k else [()] * len(chunk)
             answers: list[TriageResult | None] = [None] * len(chunk)
             for day, rows in self._by_meaning(chunk_days):
                 part = reading if isinstance(rows, slice) else reading.of(rows)
@@ -472,7 +472,7 @@ class Triager:
         parts = [reading.scope - self.scope.threshold for _, reading in self._readings(check_texts(texts))]
         return np.concatenate(parts) if parts else np.zeros(0)
 
-    def similar(self, texts: Iterable[str], k: int = 5) -> list[list[Suggestion]]:
+    def similar(self, texts: Iterable[str], k: int = 5, as_of: Any = None) -> list[list[Suggestion]]:
         """Return the most similar earlier questions.
 
         Parameters
@@ -480,43 +480,64 @@ class Triager:
         texts : iterable of str, of length n_texts
         k : int, default=5
             Most suggestions a text, at least 1.
+        as_of : optional
+            As in `predict`: the day on which an answer must hold, today by default.
 
         Returns
         -------
         list of list of Suggestion
-            Most similar first; only questions that share something with the text.
+            Most similar first; only questions that share something with the text. ``stale`` says why an answer is out
+            of date: its last day is over, another took its place, or by the register the matter is decided elsewhere
+            than when it was given.
 
         Raises
         ------
         TypeError
             If `texts` is one string or holds anything but strings.
         ValueError
-            If `k` is less than 1.
+            If `k` is less than 1, or `as_of` is no day or of another length.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         found = check_texts(texts)
+        days = self._days(as_of, len(found))
         suggestions: list[list[Suggestion]] = []
         for chunk in chunks(found, _CHUNK_TEXTS):
-            suggestions += self._suggest(chunk, self.features.transform(chunk), k)
+            chunk_days = days[len(suggestions) : len(suggestions) + len(chunk)]
+            suggestions += self._suggest(chunk, self.features.transform(chunk), k, chunk_days)
         return suggestions
 
-    def _suggest(self, texts: Sequence[str], X: sp.csr_matrix, k: int) -> list[list[Suggestion]]:
+    def _suggest(
+        self, texts: Sequence[str], X: sp.csr_matrix, k: int, days: Sequence[str | None]
+    ) -> list[list[Suggestion]]:
         if not self.records:
             return [[] for _ in texts]
         places, similarities = self.index.query(X, k=k)
         suggestions = []
-        for text, place, similarity in zip(texts, places.tolist(), similarities.tolist(), strict=True):
+        for text, day, place, similarity in zip(texts, days, places.tolist(), similarities.tolist(), strict=True):
             records = [self.records[one] for one in place]
             matched = self._matched(text, place)
             suggestions.append(
                 [
-                    Suggestion(record["id"], record["question"], record["answer"], score, matched=shared)
+                    Suggestion(
+                        record["id"],
+                        record["question"],
+                        record["answer"],
+                        score,
+                        stale=self._stale(record, day),
+                        matched=shared,
+                    )
                     for record, score, shared in zip(records, similarity, matched, strict=True)
                     if score > 0
                 ]
             )
         return suggestions
+
+    def _stale(self, record: Mapping[str, Any], day: str | None) -> str | None:
+        """Say why an answer is out of date on a day."""
+        if record["answer"] is None:
+            return None
+        return staleness(self.register, {**record, "date": record.get("answered_at")}, day)
 
     def _nearest_ids(self, X: sp.csr_matrix) -> list[str | None]:
         if not self.records:
