@@ -1199,3 +1199,23 @@ def test_suggestion_says_on_which_day_its_answer_is_out_of_date(answered, text, 
 
 def test_question_without_an_answer_is_never_out_of_date(dated):
     assert all(one.stale is None for one in dated.similar([RETAIL], as_of="2026-02-01")[0])
+
+
+def test_answer_on_the_matter_of_the_question_stands_before_one_that_is_worded_alike(dated_table):
+    worded = "retail liquor, a licence for wholesale distributors"  # alike, but on another matter
+    columns = ["id", "question", "answer", "matter_id"]
+    rows = [
+        ("alike", worded, "Nobody.", "M2"),
+        ("right", "who grants a licence to retail in my shop", "The commune.", "M1"),
+    ]
+    archive = pd.DataFrame(rows, columns=columns)
+    desk = triage.train(dated_table, register=periods(), archive=archive.iloc[1:])
+    both = replace(
+        desk, records=[*desk.records, {"id": "alike", "question": worded, "answer": "No.", "matter_id": "M2"}]
+    )
+    plain_desk = replace(both, records=[{**record, "matter_id": "M404"} for record in both.records])
+    (found,), (by_words,) = both.similar([RETAIL], as_of="2025-08-01"), plain_desk.similar([RETAIL])
+    assert by_words[0].id == "alike"
+    assert found[0].id == "right"
+    assert all(0 <= one.similarity <= 1 for one in found)
+    assert both.predict_frame([RETAIL], as_of="2025-08-01")["suggestion_id"].tolist() == ["right"]

@@ -53,7 +53,9 @@ class QuestionIndex:
         rare.eliminate_zeros()
         return cls(unit_rows(rare), records)
 
-    def query(self, X: sp.csr_matrix, *, k: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    def query(
+        self, X: sp.csr_matrix, *, k: int, weight: npt.NDArray[np.float32] | None = None
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """Return the most similar questions.
 
         Parameters
@@ -61,13 +63,15 @@ class QuestionIndex:
         X : scipy.sparse.csr_matrix of shape (n_queries, n_features)
         k : int
             At most so many for each query, at least 1.
+        weight : float32 array of shape (n_queries, n_questions), optional
+            In [0, 1]; what else speaks for a question, to be multiplied with the cosine.
 
         Returns
         -------
         place : intp array of shape (n_queries, min(k, n_questions))
             Position in `records`, most similar first; among equals the earlier.
         similarity : float32 array of the same shape
-            Cosine, in [0, 1].
+            Cosine, or its product with the weight, in [0, 1].
 
         Raises
         ------
@@ -78,6 +82,8 @@ class QuestionIndex:
             raise ValueError(f"k must be at least 1, got {k}")
         similarity = (unit_rows(X) @ self._by_feature).toarray()
         np.clip(similarity, 0, 1, out=similarity)  # rounding must not part equals
+        if weight is not None:
+            similarity *= weight
         n = min(k, similarity.shape[1])
         if n > _MOST_MAXIMA:
             place = np.argsort(-similarity, axis=1, kind="stable")[:, :n]

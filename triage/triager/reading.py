@@ -112,6 +112,12 @@ class Reader:
         scope = self.scope.score(scope_statistics(outcome_scores, known_shares))
         return Reading(X, scores, outcome_scores, scope, ~words.readable())
 
+    @cached_property
+    def _undated(self) -> Outcomes:
+        """What the outcomes meant in training."""
+        codes = self.learnt.combinations if self.competence is None else self.competence.codes
+        return replace(self.learnt.outcomes, classes=self.classes, codes=codes)
+
     def meaning(self, day: str | None) -> tuple[Outcomes, DatedOutcomes | None]:
         """Return what the outcomes mean on a day, and by which rows of the register.
 
@@ -126,13 +132,15 @@ class Reader:
         dated : DatedOutcomes or None
             None without a register, or on no day: then they mean what they meant in training.
         """
-        if self.competence is None or self.register is None or day is None:
+        if self.competence is None or self.register is None:
             return self.learnt.outcomes, None
+        if day is None:
+            return self._undated, None
         when = date.fromisoformat(day)
         epoch = self.register.epoch(when)
         if epoch not in self._meanings:  # kept, as few days differ
             dated = self.competence.on(when)
-            meaning = replace(self.learnt.outcomes, classes=self.classes, codes=dated.codes), dated
+            meaning = replace(self._undated, codes=dated.codes), dated
             self._meanings.setdefault(epoch, meaning)  # another thread may have been first
         return self._meanings[epoch]
 
