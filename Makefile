@@ -53,6 +53,7 @@ models: $(VENV)/.installed
 bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/quality.py
 	$(BIN)/python tests/benchmarks/jurisdiction.py
+	$(BIN)/python tests/benchmarks/reuse.py
 	$(BIN)/python tests/benchmarks/speed.py
 
 clean:

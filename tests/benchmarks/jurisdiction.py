@@ -12,18 +12,16 @@ Beside the plain baseline (quoted from ``quality.py``) stands the *core*: the sa
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from quality import DESK_BASELINE, DESKS, RESULTS, ROOT, Row, say, table, train_desk
+from quality import DESK_BASELINE, DESKS, ROOT, Row, keep_section, say, table, train_desk
 from sklearn.metrics import roc_auc_score
 
 import triage
@@ -220,19 +218,6 @@ them. Dated pairs: questions on matters that changed hands, asked on their own d
 """
 
 
-def keep(name: str, rows: list[Row], seconds: float) -> None:
-    path = RESULTS / "jurisdiction.json"
-    kept: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    kept[name] = {"seconds": round(seconds), "rows": [{**asdict(row), "holds": row.holds} for row in rows]}
-    kept = {desk: kept[desk] for desk in DESKS if desk in kept}
-    path.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    parts = [NOTES]
-    for desk, entry in kept.items():
-        listed = [Row(**{key: value for key, value in row.items() if key != "holds"}) for row in entry["rows"]]
-        parts.append(f"## {desk}\n\n{table(listed)}\n")
-    (RESULTS / "jurisdiction.md").write_text("\n".join(parts), "utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(DESKS), action="append", help="measure this desk; may be repeated")
@@ -244,7 +229,7 @@ def main() -> None:
         seconds = time.perf_counter() - start
         print(f"\n{name}: {seconds:.0f} s\n\n{table(rows)}", flush=True)
         if not chosen.validation:
-            keep(name, rows, seconds)
+            keep_section("jurisdiction", NOTES, name, rows, seconds)
 
 
 if __name__ == "__main__":

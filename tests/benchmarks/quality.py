@@ -510,6 +510,20 @@ def keep(name: str, rows: list[Row], seconds: float, setting: Setting) -> None:
     write_report(kept)
 
 
+def keep_section(title: str, notes: str, name: str, rows: list[Row], seconds: float) -> None:
+    """Write a desk's rows beside those of the other, for a benchmark with a section a desk."""
+    path = RESULTS / f"{title}.json"
+    kept = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    kept[name] = {"seconds": round(seconds), "rows": [{**asdict(row), "holds": row.holds} for row in rows]}
+    kept = {desk: kept[desk] for desk in DESKS if desk in kept}
+    path.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    parts = [notes]
+    for desk, entry in kept.items():
+        listed = [Row(**{key: value for key, value in row.items() if key != "holds"}) for row in entry["rows"]]
+        parts.append(f"## {desk}\n\n{table(listed)}\n")
+    (RESULTS / f"{title}.md").write_text("\n".join(parts), "utf-8")
+
+
 def write_report(kept: dict[str, Any]) -> None:
     """Write the sections as Markdown."""
     parts = [NOTES]
