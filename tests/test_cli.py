@@ -75,7 +75,7 @@ class FakeTriager:
     def predict_frame(self, texts, as_of=None, text=None):
         return pd.DataFrame({"topic": ["t1"] * len(texts), "topic_probability": 0.9, "route": "answer"})
 
-    def similar(self, texts, k=5):
+    def similar(self, texts, k=5, as_of=None):
         return [self.result(text, k).suggestions for text in texts]
 
 

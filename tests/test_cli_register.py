@@ -125,7 +125,10 @@ def test_match_follows_the_day(model):
         best = found["matches"][0]
         assert (best["matter"], best["row"]["level"]) == ("M1", level)
     lines = records(run("register", "match", model, "-", stdin="gravel permit\n\nliquor licence\n"))
-    assert [line["matches"][0]["matter"] for line in lines] == ["M2", "M1"]
+    assert [(line["line"], line["matches"][0]["matter"]) for line in lines if line["line"] != 2] == [
+        (1, "M2"),
+        (3, "M1"),
+    ]
     assert "Retail licence" in run("register", "match", model, "liquor licence", "--format", "table").stdout
 
 
@@ -167,7 +170,7 @@ def test_another_register_may_be_asked(model, register, tmp_path):
         (["register", "expiring", "none.csv"], 1, "none.csv"),
         (["register", "match", "{plain}", "text"], 1, "must have a register and questions with a matter_id"),
         (["register", "changes", "{plain}", "--since", "2026-02-01"], 1, "must have a register"),
-        (["retrain-check", "{plain}"], 1, "must have a register, and was trained without; give --register"),
+        (["retrain-check", "{plain}"], 1, "must have a register, and was trained without"),
         (["retrain-check", "{model}", "--as-of", "2026"], 2, "--as-of must be an ISO date"),
     ],
 )

@@ -179,42 +179,45 @@ def spread(n, place, share):
 
 
 @pytest.mark.parametrize(
-    ("outcome", "sure", "label", "alone", "day", "found"),
+    ("matter", "sure", "label", "alone", "day", "found"),
     [
-        (1, 0.9, "ministry", 0.9, BEFORE, True),
-        (1, 0.9, "local", 0.9, BEFORE, False),
-        (1, 0.9, "local", 0.9, AFTER, False),  # the law changed since training
-        (1, 0.9, "ministry", 0.9, AFTER, True),
-        (2, 0.9, "other_agency", 0.9, AFTER, True),
-        (2, 0.9, "ministry", 0.9, AFTER, False),  # as training had it
-        (1, 0.45, "ministry", 0.9, BEFORE, False),
-        (1, 0.55, "ministry", 0.9, BEFORE, True),
-        (1, 0.9, "ministry", 0.65, BEFORE, False),
-        (1, 0.9, "ministry", 0.75, BEFORE, True),
-        (0, 0.9, "ministry", 0.9, BEFORE, False),  # no matter
-        (4, 0.9, "local", 0.9, BEFORE, False),  # a matter that the register has not
-        (3, 0.9, "other_agency", 0.9, BEFORE, False),
-        (3, 0.9, "other_agency", 0.9, AFTER, True),  # ended
-        (3, 0.45, "other_agency", 0.9, AFTER, False),
-        (5, 0.9, "other_agency", 0.9, BEFORE, True),
-        (5, 0.9, "ministry", 0.9, AFTER, True),
-        (5, 0.9, "local", 0.9, BEFORE, False),  # as its last row has it, whose labels score a new matter
+        ("M1", 0.9, "other_agency", 0.9, BEFORE, True),
+        ("M1", 0.9, "local", 0.9, BEFORE, False),
+        ("M1", 0.9, "local", 0.9, AFTER, False),  # the law changed since training
+        ("M1", 0.9, "ministry", 0.9, AFTER, False),  # as one row of training had it
+        ("M1", 0.45, "other_agency", 0.9, BEFORE, False),
+        ("M1", 0.55, "other_agency", 0.9, BEFORE, True),
+        ("M1", 0.9, "other_agency", 0.65, BEFORE, False),
+        ("M1", 0.9, "other_agency", 0.75, BEFORE, True),
+        ("", 0.9, "ministry", 0.9, BEFORE, False),  # no matter
+        ("M3", 0.9, "local", 0.9, BEFORE, False),  # a matter that the register has not
+        ("M2", 0.9, "other_agency", 0.9, BEFORE, False),
+        ("M2", 0.9, "other_agency", 0.9, AFTER, True),  # ended
+        ("M2", 0.45, "other_agency", 0.9, AFTER, False),
+        ("M9", 0.9, "ministry", 0.9, AFTER, True),
+        ("M9", 0.9, "local", 0.9, BEFORE, False),  # as its last row has it, whose labels score a new matter
     ],
 )
-def test_contradiction_needs_a_sure_matter_and_another_sure_label(laid, outcome, sure, label, alone, day, found):
-    joint = spread(7, outcome, sure)[None]
+def test_contradiction_needs_a_sure_matter_and_another_sure_label(laid, matter, sure, label, alone, day, found):
+    probability = spread(6, laid.classes["matter"].index(matter), sure)[None]
     own = spread(3, CLASSES["jurisdiction"].index(label), alone)[None]
-    assert laid.contradicts(joint, own, "jurisdiction", laid.on(day)).tolist() == [found]
+    assert laid.contradicts(probability, own, "jurisdiction", laid.on(day)).tolist() == [found]
+
+
+def test_matter_that_has_ended_is_found_without_a_label_beside_it(laid):
+    probability = np.stack([spread(6, place, 0.9) for place in range(6)])
+    found = laid.contradicts(probability, None, "jurisdiction", laid.on(AFTER))
+    assert [laid.classes["matter"][place] for place in np.flatnonzero(found)] == ["M2"]
 
 
 def test_contradictions_are_found_row_by_row(laid):
-    joint = np.stack([spread(7, place, 0.9) for place in range(7)])
-    own = np.stack([spread(3, 1, 0.9)] * 7)
-    together = laid.contradicts(joint, own, "jurisdiction", laid.on(AFTER))
-    rows = range(7)
-    alone = [laid.contradicts(joint[[row]], own[[row]], "jurisdiction", laid.on(AFTER)).item() for row in rows]
+    probability = np.stack([spread(6, place, 0.9) for place in range(6)])
+    own = np.stack([spread(3, 1, 0.9)] * 6)
+    together = laid.contradicts(probability, own, "jurisdiction", laid.on(AFTER))
+    rows = range(6)
+    alone = [laid.contradicts(probability[[row]], own[[row]], "jurisdiction", laid.on(AFTER)).item() for row in rows]
     assert together.tolist() == alone
-    assert laid.contradicts(joint[:0], own[:0], "jurisdiction", laid.on(AFTER)).shape == (0,)
+    assert laid.contradicts(probability[:0], own[:0], "jurisdiction", laid.on(AFTER)).shape == (0,)
 
 
 # --- names ------------------------------------------------------------------------------------------

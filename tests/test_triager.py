@@ -600,7 +600,9 @@ def test_threads_that_meet_on_a_new_day_mix_up_no_evidence(dated, monkeypatch):
         ("M1", "liquor", "Retail liquor licence", *places[n % 2], "", str(day), str(day + timedelta(1)))
         for n, day in enumerate(starts)
     ]
-    desk = dated.with_register(pd.DataFrame(rows, columns=PERIOD_COLUMNS))
+    others = periods()
+    many = pd.concat([pd.DataFrame(rows, columns=PERIOD_COLUMNS), others[others["matter_id"] != "M1"]])
+    desk = dated.with_register(many)
     row_of, slower = Register.row_of, threading.Event()
 
     def slow(register, day):
@@ -664,16 +666,28 @@ def test_matter_agrees_just_where_all_labels_are_those_of_its_row(dated, desk_tr
 
 def test_forwarded_question_names_the_agency(dated):
     results = {day: dated.predict([GRAVEL], as_of=day)[0] for day in DAYS}
-    forward = {"agency": "environment", "names": {"en": "Department of Environment"}}
+    sure = results[DAYS[2]].decisions["agency"].probability
+    forward = {"agency": "environment", "probability": sure, "status": "assigned"}
+    forward["names"] = {"en": "Department of Environment"}
     assert [results[day].evidence["forward_to"] for day in DAYS] == [None, None, forward, None]
     assert [results[day].route for day in DAYS] == ["answer", "answer", "forward", "review"]
     (result,) = dated.predict([TAX], as_of="2026-02-01")
-    assert result.evidence["forward_to"] == {"agency": "finance", "names": {"en": "Tax office", "vi": "Thuế"}}
+    assert result.evidence["forward_to"] == {
+        "agency": "finance",
+        "probability": result.decisions["agency"].probability,
+        "status": "assigned",
+        "names": {"en": "Tax office", "vi": "Thuế"},
+    }
 
 
 def test_agency_without_a_taxonomy_has_no_names(dated):
     (result,) = replace(dated, taxonomy=None).predict([TAX], as_of="2026-02-01")
-    assert result.evidence["forward_to"] == {"agency": "finance", "names": {}}
+    assert result.evidence["forward_to"] == {
+        "agency": "finance",
+        "probability": result.decisions["agency"].probability,
+        "status": "assigned",
+        "names": {},
+    }
 
 
 def test_matter_that_has_ended_is_a_conflict(dated):

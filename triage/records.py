@@ -51,10 +51,14 @@ class Decision:
 
     def __getattr__(self, name: str) -> Any:
         """Make the ranking when it is first read: of hundreds of labels most are never looked at."""
-        if name != "ranking" or "_rank" not in vars(self):
+        state = vars(self)
+        rank = state.get("_rank") if name == "ranking" else None
+        if rank is not None:
+            state["ranking"] = rank()
+            state.pop("_rank", None)
+        if name not in state:  # another thread may have been first
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        ranking = vars(self)["ranking"] = vars(self)["_rank"]()
-        return ranking
+        return state[name]
 
     @cached_property
     def words(self) -> Words:
@@ -164,10 +168,10 @@ class TriageResult:
     suggestions : tuple of Suggestion
         Most similar first.
     evidence : mapping
-        On what the decisions rest besides the words: ``out_of_scope_score`` (from 0 on out of scope); with a register
-        also ``as_of``, ``matter`` (the most probable one: ``probability``, ``agrees`` with the decided labels, and
-        its row on the day), ``matters`` (the likeliest, ranked), ``conflict`` (None, or what register and classifier
-        say each) and ``forward_to`` (None, or the agency with its names).
+        On what the decisions rest besides the words: ``out_of_scope_score`` (from 0 on out of scope) and ``as_of``
+        where there is a day; with a register and matters also ``matter`` (the most probable one: ``probability``,
+        ``agrees`` with the decided labels, and its row on the day), ``matters`` (the likeliest, ranked), ``conflict``
+        (None, or what register and classifier say each) and ``forward_to`` (None, or the agency with its names).
     """
 
     decisions: Mapping[str, Decision]

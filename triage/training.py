@@ -6,6 +6,7 @@ import logging
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,17 @@ from triage.decision import FORWARD, fit_threshold
 from triage.errors import DatasetError, Fault, RecipeError
 from triage.features import QuestionVectorizer, check_texts
 from triage.metrics import expected_calibration_error
-from triage.register import Register
+from triage.register import ROUTE, Register
 from triage.scope import fit_scope, scope_statistics
 from triage.text import Normalizer, fold_text, mask_personal_data
 from triage.triager import Triager
 
 logger = logging.getLogger(__name__)
 
-_ROUTE = ("jurisdiction", "level", "agency")
 _WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
-_LABELLED = ("matter_id", "date", "jurisdiction", "level", "agency")
-_ANSWERED = ("matter_id", "jurisdiction", "level", "agency", "answered_at", "valid_to", "superseded_by")
+_LABELLED = ("matter_id", "date", *ROUTE)
+_ANSWERED = ("matter_id", *ROUTE, "answered_at", "valid_to", "superseded_by")
+_DAYS = ("answered_at", "valid_to")  # of an answer
 _MARKED_SHARE = 0.2  # from this share of texts with diacritics on, copies without them are trained on too
 
 
@@ -318,12 +319,12 @@ def _gather(
         _add_neighbours(gathered, read_questions(neighbours, text=text, targets=[]), text, columns, groups)
     if register is not None:
         last = max(frame["date"], default="") if "date" in frame.columns else ""
-        rows = register.of_each(last or None)  # with the labels that the questions have
+        rows = register.of_each(last or date.max)  # with the labels that the questions have
         labels = _labels_of(rows, columns)
         if "matter" in labels:  # a matter without any question is found by its name, see triage.register.competence
             asked = set(gathered.labels["matter"])
             labels["matter"] = [matter if matter in asked else None for matter in labels["matter"]]
-        gathered.add(rows[register.name_column(language)].tolist(), labels)
+        gathered.add(register.names(language, rows.index), labels)
     if options.name_classes:
         _name_classes(gathered, taxonomy)
     return gathered
@@ -358,7 +359,7 @@ def _add_neighbours(
         return
     known = set(gathered.labels["agency"]) - {"", None}
     rows = rows[(rows["jurisdiction"] == FORWARD) & rows["agency"].isin(known)]
-    labels = _labels_of(rows, {target: columns[target] for target in _ROUTE if target in columns})
+    labels = _labels_of(rows, {target: columns[target] for target in ROUTE if target in columns})
     own = [(groups, who) for who in rows[groups]] if groups is not None and groups in rows.columns else None
     gathered.add(rows[text].tolist(), labels, own)
 
@@ -380,8 +381,13 @@ def _read_archive(source: Any) -> pd.DataFrame:
     rows = read_questions(source, text="question", targets=[])
     problem = f"must be a column, got {list(rows.columns)}"
     faults = [Fault(None, column, problem) for column in ("id", "answer") if column not in rows.columns]
-    if faults:
-        raise DatasetError(source="archive", faults=faults)
+    for column in _DAYS:
+        faults += checks.cell_faults(rows, column, checks.date_problem)
+    checks.raise_if(faults, "archive")
+    as_text = {column: [str(day_of(cell) or "") for cell in rows[column]] for column in _DAYS if column in rows}
+    if "matter_id" in rows:
+        as_text["matter_id"] = _ids(rows["matter_id"])
+    rows = rows.assign(**as_text)
     return rows
 
 

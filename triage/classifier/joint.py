@@ -55,7 +55,7 @@ class JointOptions:
     random_state: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class JointClassifier:
     """Scores of combinations of labels, from one matrix of linear scores.
 

@@ -72,6 +72,12 @@ class Outcomes:
         return {name: _Grouping.of(key) for name, key in keys.items()}
 
     @cached_property
+    def _are_classes(self) -> bool:
+        """Whether each outcome is one class of the only target, in their order, and calibrated as it stands."""
+        in_order = np.array_equal(self.codes[:, 0], np.arange(len(next(iter(self.classes.values())))))
+        return len(self.classes) == 1 and in_order and bool(self.temperatures[0] == 1)
+
+    @cached_property
     def _pairs(self) -> dict[str, tuple[Codes, Codes, Codes, _Grouping, _Grouping]]:
         """For each target within another: class of the other, own class, place of the other, and both groupings."""
         found = {}
@@ -96,7 +102,7 @@ class Outcomes:
             probable as the other's class times its own share there.
         """
         found: dict[str, Floats] = {}
-        if len(self.classes) == 1 and self.temperatures[0] == 1:  # the outcomes are the classes
+        if self._are_classes:
             return {target: np.maximum(joint, _LEAST_PROBABILITY) for target in self.classes}
         ordered = sorted(
             zip(self.classes, self.temperatures.tolist(), strict=True), key=lambda item: item[0] in self.within

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from triage.cli.questions import Chunk, read
 from triage.cli.terminal import (
     AsOfOption,
     FormatOption,
@@ -69,8 +70,8 @@ def changes(
     """List what changed hands: from whom, to whom, and since when."""
     with guard():
         first, last = day_option(since, "--since"), day_option(until, "--until")
-        if last is not None and first is not None and last < first:
-            raise typer.BadParameter(f"--until must not be before --since, got {last}")
+        if (last or date.today().isoformat()) < str(first):
+            raise typer.BadParameter(f"--until must not be before --since, got {last or 'today'}")
         _tell(_register(register).changes(first, last), format, ["date", "matter_id", "name", "change", "from", "to"])
 
 
@@ -106,13 +107,14 @@ def match(
         triager = load(model)
         if triager.reader.competence is None:
             raise TriageError(f"{model}: must have a register and questions with a matter_id, and was trained without")
-        if texts == ["-"]:
-            texts = [line for line in sys.stdin.read().splitlines() if line.strip()]
-        for number, (text, matches) in enumerate(zip(texts, triager.match(texts, as_of=day, k=k), strict=True), 1):
-            if format is Lines.TABLE:
-                show(_match_table(text, matches))
-            else:
-                emit([{"line": number, "matches": [one.to_dict() for one in matches]}])
+        chunks = read("-", "text") if texts == ["-"] else [Chunk("line", list(range(1, len(texts) + 1)), texts)]
+        for chunk in chunks:
+            found = triager.match(chunk.texts, as_of=day, k=k)
+            for number, text, matches in zip(chunk.ids, chunk.texts, found, strict=True):
+                if format is Lines.TABLE:
+                    show(_match_table(text, matches))
+                else:
+                    emit([{chunk.key: number, "matches": [one.to_dict() for one in matches]}])
 
 
 def retrain_check(
@@ -126,18 +128,19 @@ def retrain_check(
     """List the training questions and answers of MODEL that a change of law put out of date."""
     with guard():
         from triage.errors import TriageError
-        from triage.register import outdated
+        from triage.register import Register, outdated
         from triage.triager import load
 
         day = day_option(as_of)
         triager = load(model)
-        if register is not None:
-            triager = triager.with_register(register)
         if triager.register is None:
-            raise TriageError(f"{model}: must have a register, and was trained without; give --register")
+            raise TriageError(f"{model}: must have a register, and was trained without")
+        competences = triager.register
+        if register is not None:
+            competences = Register.read(register, triager.taxonomy)
         answers = [{**row, "date": row.get("answered_at")} for row in triager.records if row.get("answer")]
         for what, rows in (("question", triager.labelled), ("answer", answers)):
-            found = outdated(triager.register, rows, day)
+            found = outdated(competences, rows, day)
             note(f"{len(found)} of {len(rows)} {what}s {_percent(len(found), len(rows))}are out of date")
             if format is Lines.TABLE and len(found):
                 show(_table(found, list(found.columns)))
@@ -190,6 +193,8 @@ def _match_table(text: str, matches: list[Match]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
+    from triage.register import body_of
+
     table = Table(title=Text(cut(text, _NAME_CHARS)), title_justify="left", expand=True, header_style="bold")
     table.add_column("", justify="right")
     table.add_column("matter", no_wrap=True)
@@ -199,7 +204,7 @@ def _match_table(text: str, matches: list[Match]) -> Table:
     for one in matches:
         row = one.row or {}
         name = next(iter(row.get("names", {}).values()), "no row is valid on this day" if one.matter else "none")
-        body = "/".join(filter(None, (row.get(name) for name in ("jurisdiction", "level", "agency"))))
+        body = body_of(row)
         basis = row.get("legal_basis") or ""
         table.add_row(percent(one.probability), one.matter or "–", *(safe(cell) for cell in (name, body, basis)))
     return table

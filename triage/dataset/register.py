@@ -54,12 +54,13 @@ def read_register_table(
     for column in _COLUMNS[:3]:
         faults += checks.cell_faults(frame, column, checks.label_problem(known.get(column)))
     for column in _COLUMNS[3:5]:
-        if known.get(column):
-            faults += checks.cell_faults(frame, column, _or_empty(checks.label_problem(known[column])))
+        faults += checks.cell_faults(frame, column, _or_empty(checks.label_problem(known.get(column) or None)))
     for column in _COLUMNS[5:]:
         faults += checks.cell_faults(frame, column, checks.date_problem)
     for column in name_columns(frame)[:1]:  # the one that questions are held against
         faults += checks.cell_faults(frame, column, checks.text_problem)
+    for column in [str(name) for name in frame.columns if name not in (*_COLUMNS, *name_columns(frame)[:1])]:
+        faults += checks.cell_faults(frame, column, _unsafe)
     if not any(fault.row is None or fault.column in ("matter_id", *_COLUMNS[5:]) for fault in faults):
         faults += _period_faults(frame)
     checks.raise_if(faults, name_of(source))
@@ -87,6 +88,10 @@ def _known_labels(taxonomy: Taxonomy) -> dict[str, list[str]]:
     }
 
 
+def _unsafe(cell: Any) -> str | None:
+    return checks.SAFE if isinstance(cell, str) and checks.UNSAFE.search(cell) else None
+
+
 def _or_empty(problem: checks.Problem) -> checks.Problem:
     return lambda cell: None if checks.is_missing(cell) else problem(cell)
 
@@ -100,7 +105,7 @@ def _period_faults(frame: pd.DataFrame) -> list[Fault]:
         if end < start:
             faults.append(Fault(row, "valid_to", f"must not be before valid_from, got {start} to {end}"))
         else:
-            periods.setdefault(matter, []).append((start, end, row))
+            periods.setdefault(str(matter), []).append((start, end, row))
     for spans in periods.values():
         spans.sort()
         for (_, end, row), (start, _, later) in pairwise(spans):

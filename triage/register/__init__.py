@@ -2,6 +2,16 @@
 
 from triage.register.aging import outdated, staleness
 from triage.register.competence import Competence, DatedOutcomes, NameScores
-from triage.register.table import Register
+from triage.register.table import ROUTE, Register, body_of, to_day
 
-__all__ = ["Competence", "DatedOutcomes", "NameScores", "Register", "outdated", "staleness"]
+__all__ = [
+    "ROUTE",
+    "Competence",
+    "DatedOutcomes",
+    "NameScores",
+    "Register",
+    "body_of",
+    "outdated",
+    "staleness",
+    "to_day",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, Self
@@ -251,9 +251,26 @@ class Register:
         columns = name_columns(self.rows)
         return f"matter_{language}" if f"matter_{language}" in columns else columns[0]
 
+    def names(self, language: str | None, rows: Any) -> list[str]:
+        """Return the matters' names in some rows, in a language as far as there are any.
+
+        Parameters
+        ----------
+        language : str or None
+        rows : sequence of int
+
+        Returns
+        -------
+        list of str
+        """
+        first, own = self.name_column(), self.name_column(language)
+        chosen = self.rows.iloc[list(rows)]
+        return [name or other for name, other in zip(chosen[own], chosen[first], strict=True)]
+
     def facts(self, row: int) -> dict[str, Any]:
-        """Return what a row says, as plain values."""
-        return dict(self._facts[row])
+        """Return what a row says, as plain values of the caller's own."""
+        facts = self._facts[row]
+        return {**facts, "names": dict(facts["names"])}
 
     def match(self, texts: Iterable[str], as_of: Any = None, k: int = 5) -> list[list[Match]]:
         """Match texts to matters, by the trained desk that the register belongs to.
@@ -285,6 +302,10 @@ class Register:
                 "triage.load('models/land').register.match(texts)"
             )
         return self.matcher(texts, as_of=as_of, k=k)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Take the rows along, not the desk; a desk binds its register again."""
+        return {"rows": self.rows, "matcher": None}
 
     def bound(self, matcher: Matcher) -> Register:
         """Return the register with a way to match texts."""
@@ -368,9 +389,12 @@ def to_day(value: Any) -> date:
     """
     if value is None:
         return date.today()
-    if isinstance(value, datetime):
-        return value.date()
+    if isinstance(value, np.datetime64) and not np.isnat(value):
+        value = value.astype("datetime64[D]").item()
     try:
-        return value if isinstance(value, date) else date.fromisoformat(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"a day must be a date or text such as '2025-10-01', got {str(value)[:20]!r}") from None
+        if isinstance(value, date):  # NaT is one as well, and has no ordinal
+            return date.fromordinal(value.toordinal())
+        return date.fromisoformat(value)
+    except (AttributeError, TypeError, ValueError):
+        kind = type(value).__name__
+        raise ValueError(f"a day must be a date or text such as '2025-10-01', got other {kind}") from None

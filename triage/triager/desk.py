@@ -18,7 +18,7 @@ from triage.bundle import load_bundle, save_bundle
 from triage.classifier import JointClassifier, Outcomes, softmax
 from triage.dataset import Taxonomy, checks
 from triage.decision import REASON_OF_CODE, Threshold, review_reasons, route_of
-from triage.errors import BundleError
+from triage.errors import BundleError, Fault
 from triage.features import QuestionVectorizer, check_texts, chunks
 from triage.index import QuestionIndex
 from triage.records import Decision, Match, Suggestion, TriageResult
@@ -60,7 +60,7 @@ class _Decided:
     routes: list[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Triager:
     """A trained desk. Nothing in it changes after it is made, so any number of threads may use it at once.
 
@@ -107,6 +107,11 @@ class Triager:
         if self.register is not None:
             object.__setattr__(self, "register", self.register.bound(self.match))
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Bind the register to this desk, which was pickled without."""
+        vars(self).update(state)
+        self.__post_init__()
+
     def __repr__(self) -> str:
         sizes = ", ".join(f"{target} ({len(labels)})" for target, labels in self.reader.classes.items())
         return f"Triager(targets: {sizes}; {len(self.records)} questions to suggest)"
@@ -132,14 +137,16 @@ class Triager:
         texts = [f"{record['question']}\n{record['answer'] or ''}" for record in self.records]
         return QuestionIndex.from_matrix(self.features.transform(texts), self.records)
 
-    def with_register(self, register: Any) -> Triager:
+    def with_register(self, register: Any, taxonomy: Taxonomy | None = None) -> Triager:
         """Return the same desk with another register.
 
         Parameters
         ----------
         register : Register, DataFrame or path
             A matter that training never saw is found by its name from now on; one whose rows changed is decided by
-            the new ones. Nothing is trained again.
+            the new ones. Nothing is trained again: thresholds and promises stay as they were measured.
+        taxonomy : Taxonomy, optional
+            Names of labels, for a register with labels that the desk's own does not name.
 
         Returns
         -------
@@ -148,9 +155,17 @@ class Triager:
         Raises
         ------
         DatasetError
-            If the register has faults; all of them are named.
+            If the register has faults, all of which are named; or has no row of a matter that the desk has learnt
+            and its old register has: end it by ``valid_to``.
         """
-        return replace(self, register=Register.read(register, self.taxonomy))
+        taxonomy = taxonomy or self.taxonomy
+        new = Register.read(register, taxonomy)
+        if self.register is not None:
+            learnt = {str(label) for label in self.classifier.classes.get(MATTER, [])}
+            gone = [name for name in self.register.matters if name in learnt and new.number(name) < 0]
+            problem = "must go on to have rows of matter {!r}, which the desk has learnt; end it by valid_to"
+            checks.raise_if([Fault(None, "matter_id", problem.format(name)) for name in gone], "register")
+        return replace(self, register=new, taxonomy=taxonomy)
 
     # --- reading and deciding -------------------------------------------------------------------
 
@@ -188,7 +203,9 @@ class Triager:
         probabilities = outcomes.probabilities(joint)
         best = outcomes.best(joint, probabilities)
         outside = reading.scope >= self.scope.threshold
-        conflict = self.reader.contradicts(reading, joint, dated)
+        conflict = None if dated is None else self.reader.contradicts(reading, probabilities[MATTER], dated)
+        deciding = [target for target in DECIDING if target in probabilities] or list(probabilities)
+        disputed = [JURISDICTION] if JURISDICTION in probabilities else deciding
         row = np.arange(len(outside))
         codes = {
             target: review_reasons(
@@ -197,14 +214,13 @@ class Triager:
                 threshold=self.thresholds[target].value,
                 empty=reading.empty,
                 out_of_scope=outside,
-                conflict=conflict if target == JURISDICTION else None,
+                conflict=conflict if target in disputed else None,
             )
             for target, probability in probabilities.items()
         }
         for target, outer in outcomes.within.items():  # a level means nothing while the jurisdiction is open
             codes[target] = np.where(codes[outer] == 0, codes[target], codes[outer])
         labels = {target: self.classes_[target][place] for target, place in best.items()}
-        deciding = [target for target in DECIDING if target in codes] or list(codes)
         routes = route_of(codes, labels, deciding=deciding).tolist()
         return _Decided(outcomes, dated, probabilities, codes, best, conflict, routes)
 
@@ -218,8 +234,8 @@ class Triager:
         texts : iterable of str, of length n_texts
             Any strings; one without a word of two letters goes to review as ``empty``.
         as_of : date, ISO text, or a sequence of them of length n_texts, optional
-            Day on which a body must be competent: decides which rows of the register count; today by default. A
-            desk without a register answers the same on every day.
+            Day on which a body must be competent, and an answer hold; today by default. It decides which rows of the
+            register count; the labels of a desk without a register are the same on every day.
         k : int, default=5
             Most suggestions a question; 0 for none.
 
@@ -276,7 +292,7 @@ class Triager:
                 probability=float(probability[label]),
                 status="assigned" if reason is None else "review",
                 reason=reason,
-                ranking=partial(_ranking, labels, probability, label),  # type: ignore[arg-type]
+                ranking=partial(_ranking, labels, probability.copy(), label),  # type: ignore[arg-type]
                 explain=partial(reasons.words_for, target, label),
             )
         evidence: dict[str, Any] = {"out_of_scope_score": float(reading.scope[row] - self.scope.threshold)}
@@ -286,12 +302,12 @@ class Triager:
             decision_labels = {target: decision.label for target, decision in decisions.items()}
             evidence |= self._evidence(decided).of(decided.probabilities[MATTER][row], decision_labels)
             evidence["conflict"] = None
-            if decided.conflict is not None and decided.conflict[row]:
+            if decided.conflict is not None and decided.conflict[row] and JURISDICTION in self.classifier.alone:
                 alone = self.classifier.probability_alone(reading.scores[row : row + 1], JURISDICTION)[0]
                 evidence["conflict"] = both_sides(evidence["matter"], alone, self.classifier.classes[JURISDICTION])
-            if "agency" in decision_labels:
+            if "agency" in decisions:
                 forward = decided.routes[row] == "forward"
-                evidence["forward_to"] = forward_to(decision_labels["agency"], self.taxonomy) if forward else None
+                evidence["forward_to"] = forward_to(decisions["agency"], self.taxonomy) if forward else None
         return TriageResult(decisions, decided.routes[row], suggestions, evidence)
 
     def _evidence(self, decided: _Decided) -> Evidence:
@@ -338,7 +354,7 @@ class Triager:
                 raise ValueError(
                     f"the table must have a column {text!r}, got {list(map(str, texts.columns))}; name it by text="
                 )
-            if isinstance(as_of, str) and as_of in texts.columns:
+            if isinstance(as_of, str) and as_of in texts.columns and as_of != text:
                 as_of = [None if checks.is_missing(day) else day for day in texts[as_of]]
             texts = texts[text]
         index = texts.index if isinstance(texts, pd.Series) else None

@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from triage.dataset import Taxonomy
-from triage.records import Match
-from triage.register import DatedOutcomes, Register
+from triage.records import Decision, Match
+from triage.register import ROUTE, DatedOutcomes, Register
 from triage.triager.reading import JURISDICTION, MATTER
 
-_PLACES = ("jurisdiction", "level", "agency")
 _MOST_MATTERS, _LEAST_PROBABLE = 3, 0.05  # of a ranking of matters in the evidence
 
 
@@ -80,7 +79,7 @@ class Evidence:
         facts: dict[str, Any] = {"matter_id": self._matters[best], "probability": float(probability[best])}
         if row >= 0:
             facts |= self._register.facts(row)
-        facts["agrees"] = row >= 0 and all(facts[name] == labels[name] for name in _PLACES if name in labels)
+        facts["agrees"] = row >= 0 and all(facts[name] == labels[name] for name in ROUTE if name in labels)
         return {"matter": facts, "matters": ranked[:_MOST_MATTERS]}
 
 
@@ -102,11 +101,11 @@ def both_sides(matter: Mapping[str, Any] | None, alone: npt.NDArray[Any], labels
         ``register`` and ``classifier``.
     """
     best = int(alone.argmax())
-    said = {name: (matter or {}).get(name) for name in ("matter_id", "probability", *_PLACES)}
+    said = {name: (matter or {}).get(name) for name in ("matter_id", "probability", *ROUTE)}
     return {"register": said, "classifier": {JURISDICTION: labels[best], "probability": float(alone[best])}}
 
 
-def forward_to(agency: Any, taxonomy: Taxonomy | None) -> dict[str, Any]:
-    """Return an agency with its names by language, as far as the desk's taxonomy has them."""
-    names = {} if taxonomy is None else dict(taxonomy.agencies.get(agency, {}))
-    return {"agency": agency, "names": names}
+def forward_to(agency: Decision, taxonomy: Taxonomy | None) -> dict[str, Any]:
+    """Return an agency, how sure it is, and its names by language as far as the desk's taxonomy has them."""
+    names = {} if taxonomy is None else dict(taxonomy.agencies.get(agency.label, {}))
+    return {"agency": agency.label, "probability": agency.probability, "status": agency.status, "names": names}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import date, datetime
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from triage.classifier import JOINT, JointClassifier, Outcomes, softmax
 from triage.features import QuestionVectorizer
-from triage.register import Competence, DatedOutcomes, NameScores, Register
+from triage.register import Competence, DatedOutcomes, NameScores, Register, to_day
 from triage.scope import ScopeDetector, scope_statistics
 
 DECIDING = ("topic", "jurisdiction")  # a desk's question leaves it when these are assigned
@@ -49,7 +49,7 @@ class Reading:
         return Reading(*(getattr(self, part.name)[rows] for part in fields(self)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reader:
     """Features, classifier, scope and register as one.
 
@@ -92,7 +92,7 @@ class Reader:
         """How matters that training never saw are found; None where there are none."""
         if self.competence is None or self.register is None or not len(self.competence.added):
             return None
-        names = self.register.rows[self.register.name_column(self.features.language)].iloc[self.register.last_row]
+        names = self.register.names(self.features.language, self.register.last_row)
         share = sum(
             share
             for block, share in zip(self.learnt.blocks, self.learnt.shares, strict=True)
@@ -144,12 +144,13 @@ class Reader:
             self._meanings.setdefault(epoch, meaning)  # another thread may have been first
         return self._meanings[epoch]
 
-    def contradicts(self, reading: Reading, joint: npt.NDArray[Any], dated: DatedOutcomes | None) -> Any:
-        """Say where register and classifier contradict each other; None where they cannot."""
-        if dated is None or self.competence is None or JURISDICTION not in self.learnt.alone:
+    def contradicts(self, reading: Reading, matter: npt.NDArray[Any], dated: DatedOutcomes | None) -> Any:
+        """Say where register and classifier contradict each other, (n_texts,); None without a register."""
+        if dated is None or self.competence is None:
             return None
-        alone = self.learnt.probability_alone(reading.scores, JURISDICTION)
-        return self.competence.contradicts(joint, alone, JURISDICTION, dated)
+        can_say = JURISDICTION in self.learnt.alone
+        alone = self.learnt.probability_alone(reading.scores, JURISDICTION) if can_say else None
+        return self.competence.contradicts(matter, alone, JURISDICTION, dated)
 
     def pull(self, reading: Reading, outcomes: Outcomes, target: str, label: int) -> npt.NDArray[Any]:
         """Return how strongly each feature of one question pulls towards a label and away from its rivals.
@@ -202,21 +203,18 @@ def as_days(as_of: Any, n_texts: int) -> list[str | None]:
     ['2025-10-01', '2025-10-01']
     """
     if not isinstance(as_of, Iterable) or isinstance(as_of, str):
-        return [_day(as_of)] * n_texts
-    days = [_day(day) for day in as_of]
+        return [_day(as_of, "")] * n_texts
+    days = [_day(day, f" at position {place}") for place, day in enumerate(as_of)]
     if len(days) != n_texts:
         raise ValueError(f"as_of must be one day, or one for each of the {n_texts} texts, got {len(days)} days")
     return days
 
 
-def _day(value: Any) -> str | None:
+def _day(value: Any, where: str) -> str | None:
     if value is None:
         return None
-    if isinstance(value, np.datetime64):
-        value = value.astype("datetime64[D]").item()
-    if isinstance(value, datetime):
-        value = value.date()
     try:
-        return date.fromisoformat(value.isoformat() if isinstance(value, date) else value).isoformat()
-    except (TypeError, ValueError):
-        raise ValueError(f"as_of must be a date or text such as '2025-10-01', got {str(value)[:20]!r}") from None
+        return to_day(value).isoformat()
+    except ValueError:  # the value may be a question's words
+        kind = type(value).__name__
+        raise ValueError(f"as_of must be a date or text such as '2025-10-01', got other {kind}{where}") from None

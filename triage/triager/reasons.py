@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,10 @@ class Reasons:
         self._reader = reader
         self._text = text
         self._outcomes = outcomes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Reasons:
+        """Return itself: a copy of a result must not copy the desk."""
+        return self
 
     @cached_property
     def _found(self) -> tuple[Reading, list[str], npt.NDArray[np.intp], tuple[npt.NDArray[np.intp], ...]]:

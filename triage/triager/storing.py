@@ -87,14 +87,14 @@ def _check_fit(
         JOINT: len(classifier.combinations),
     }
     n_columns = sum(sizes[block] for block in classifier.blocks)
-    learnt = classifier.to_state()[1]
     buckets, starts, combinations = features.buckets_, classifier.starts, classifier.combinations
-    n_weights = len(learnt["values"])
+    weights = classifier.values  # noqa: PD011
+    n_weights = len(weights)
     for array, kinds, shape in (
         (buckets, "iu", (features.n_features_,)),
         (features.idf_, "f", (features.n_features_,)),
         (combinations, "iu", (len(combinations), len(classes))),
-        (learnt["values"], "iu", (n_weights,)),
+        (weights, "iu", (n_weights,)),
         (classifier.columns, "iu", (n_weights,)),
         (starts, "iu", (features.n_features_ + 1,)),
         (classifier.scale, "f", (n_columns,)),
