@@ -19,7 +19,8 @@ demo: $(VENV)/.installed
 	@echo
 	@echo "Two desks of ministries, and questions that nobody trained on. Each gets a topic, who decides,"
 	@echo "how sure that is, and the nearest known question. (?) marks what is not sure enough; where topic or"
-	@echo "jurisdiction are not, a person must look."
+	@echo "jurisdiction are not, a person must look. The line after the sign § names the matter of the competence"
+	@echo "register and the legal basis that is in force today."
 	@for desk in $(DESKS); do \
 		echo; echo "Desk $$desk"; \
 		$(BIN)/triage predict models/$$desk datasets/$$desk/demo.txt --format table || exit; \
