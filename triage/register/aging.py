@@ -33,6 +33,11 @@ def outdated(register: Register, rows: Iterable[Mapping[str, Any]], as_of: Any =
         One line a row that is out of date: ``id``, ``matter_id``, ``date``, ``reason`` (``changed``: the matter is
         decided elsewhere now; ``contradicts``: it already was on the row's own day; ``ended``: no row of the register
         is valid; ``expired``: the answer's last day is over; ``superseded``), ``label`` and ``now``, who decides.
+
+    Raises
+    ------
+    ValueError
+        If `as_of`, or a day of a row, is no day.
     """
     day = to_day(as_of)
     found = []
@@ -60,6 +65,11 @@ def staleness(register: Register | None, answer: Mapping[str, Any], as_of: Any =
     -------
     str or None
         None when nothing says that it is out of date.
+
+    Raises
+    ------
+    ValueError
+        If `as_of`, or a day of the answer, is no day.
 
     Examples
     --------

@@ -95,6 +95,11 @@ class Register:
         -------
         DataFrame
             Rows of the register, with its index.
+
+        Raises
+        ------
+        ValueError
+            If `as_of` is no day.
         """
         found = self.row_of(to_day(as_of))
         return self.rows.iloc[np.sort(found[found >= 0])]
@@ -117,7 +122,7 @@ class Register:
         Raises
         ------
         ValueError
-            If `until` lies before `since`.
+            If `until` lies before `since`, or one is no day.
         """
         first, last = to_day(since), to_day(until)
         if last < first:
@@ -168,7 +173,7 @@ class Register:
         Raises
         ------
         ValueError
-            If `within_days` is negative.
+            If `within_days` is negative, or `as_of` is no day.
         """
         if within_days < 0:
             raise ValueError(f"within_days must be at least 0, got {within_days}")
@@ -210,12 +215,26 @@ class Register:
         -------
         DataFrame
             Rows of the register, with its index.
+
+        Raises
+        ------
+        ValueError
+            If `as_of` is no day.
         """
         found = self.row_of(to_day(as_of))
         return self.rows.iloc[np.where(found < 0, self.last_row, found)]
 
     def epoch(self, day: date) -> int:
-        """Return a number that is the same for all days between which nothing starts or ends."""
+        """Return a number that is the same for all days between which nothing starts or ends.
+
+        Parameters
+        ----------
+        day : date
+
+        Returns
+        -------
+        int
+        """
         return int(np.searchsorted(self._boundaries, day.toordinal(), side="right"))
 
     # --- matters --------------------------------------------------------------------------------
