@@ -49,7 +49,9 @@ class ScopeDetector:
             Higher is further out.
         """
         # Column by column: a matrix product would round a row by the number of rows beside it.
-        score: Floats = np.sum([weight * column for weight, column in zip(self.weights, statistics.T, strict=True)], 0)
+        score = np.zeros(len(statistics))
+        for weight, column in zip(self.weights, statistics.T, strict=True):
+            score += weight * column
         return score
 
     def to_state(self) -> dict[str, Any]:
