@@ -87,8 +87,8 @@ def _basis(result: TriageResult) -> str:
     matter = result.evidence.get("matter")
     if not matter or not matter["agrees"] or matter["probability"] < _SURE_MATTER:
         return ""
-    basis = matter.get("legal_basis") or "no legal basis given"
-    sourced = "" if matter.get("confidence") == "sourced" else ", not sourced"
+    basis = matter.get("legal_basis") or "no legal basis"
+    sourced = "" if matter.get("confidence") == "sourced" else " (general knowledge)"
     return safe(f"{matter['matter_id']}: {basis}{sourced}")
 
 
