@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property, partial
@@ -20,19 +20,15 @@ from triage.dataset import Taxonomy, checks
 from triage.decision import REASON_OF_CODE, Threshold, review_reasons, route_of
 from triage.errors import BundleError, Fault
 from triage.features import QuestionVectorizer, check_texts, chunks
-from triage.index import QuestionIndex
 from triage.records import Decision, Match, Suggestion, TriageResult
-from triage.register import DatedOutcomes, Register, staleness
+from triage.register import DatedOutcomes, Register
 from triage.scope import ScopeDetector
 from triage.triager.evidence import Evidence, both_sides, forward_to
 from triage.triager.reading import DECIDING, JURISDICTION, MATTER, Reader, Reading, as_days
-from triage.triager.reasons import Reasons, own_words
+from triage.triager.reasons import Reasons
 from triage.triager.storing import contents_of, parts_of
+from triage.triager.suggesting import Suggester
 
-# An answered question counts by its cosine and by how probable its matter is, the cosine times (p + 0.0001) ** 0.1:
-# on the desks' re-asks of split valid the right answer stands first for 76 and 84 of 100, by the cosine alone for
-# 61 and 64; exponents of 0.1 and 0.15 and floors of 0.01 to 0.0001 differ little.
-_LEAST_MATTER, _MATTER_WEIGHT = 1e-4, 0.1
 _CHUNK_TEXTS = 1024  # texts read at once; bounds memory, and rows do not depend on it
 
 
@@ -132,10 +128,9 @@ class Triager:
         return Reader(self.features, self.classifier, self.scope, self.register)
 
     @cached_property
-    def index(self) -> QuestionIndex:
-        """The earlier questions by their features, made when they are first asked for."""
-        texts = [f"{record['question']}\n{record['answer'] or ''}" for record in self.records]
-        return QuestionIndex.from_matrix(self.features.transform(texts), self.records)
+    def suggester(self) -> Suggester:
+        """The earlier questions, to be found again."""
+        return Suggester(self.reader, self.records)
 
     def with_register(self, register: Any, taxonomy: Taxonomy | None = None) -> Triager:
         """Return the same desk with another register.
@@ -186,16 +181,22 @@ class Triager:
         today = date.today().isoformat()
         return [day or today for day in days]
 
-    def _by_meaning(self, days: Sequence[str | None]) -> list[tuple[str | None, npt.NDArray[np.intp] | slice]]:
-        """Group rows by days on which the outcomes mean the same; each group with one of its days."""
-        if len(set(days)) < 2:
-            return [(days[0], slice(None))] if days else []
-        dated = {day: self.reader.meaning(day)[1] for day in set(days)}
-        epochs = {day: None if one is None else one.epoch for day, one in dated.items()}
-        groups: dict[int | None, list[int]] = {}
-        for row, day in enumerate(days):
-            groups.setdefault(epochs[day], []).append(row)
-        return [(days[rows[0]], np.array(rows)) for rows in groups.values()]
+    def _parts(self, texts: Sequence[str], days: Sequence[str | None]) -> Iterator[tuple[list[int], Reading]]:
+        """Read texts in parts on whose days the outcomes mean the same; give the places of each part's texts."""
+        start = 0
+        for chunk, reading in self._readings(texts):
+            places = list(range(start, start + len(chunk)))
+            start += len(chunk)
+            dated = {day: self.reader.meaning(day)[1] for day in {days[place] for place in places}}
+            epochs = {day: None if one is None else one.epoch for day, one in dated.items()}
+            if len(set(epochs.values())) == 1:
+                yield places, reading
+                continue
+            groups: dict[int | None, list[int]] = {}
+            for place in places:
+                groups.setdefault(epochs[days[place]], []).append(place)
+            for group in groups.values():
+                yield group, reading.of(np.array(group) - places[0])
 
     def _decide(self, reading: Reading, day: str | None) -> _Decided:
         outcomes, dated = self.reader.meaning(day)
@@ -255,21 +256,14 @@ class Triager:
         days = self._days(as_of, len(found))
         if k < 0:
             raise ValueError(f"k must be at least 0, got {k}")
-        results: list[TriageResult] = []
-        for chunk, reading in self._readings(found):
-            chunk_days = days[len(results) : len(results) + len(chunk)]
-            suggestions = self._suggest(chunk, reading, k, chunk_days) if k else [[]] * len(chunk)
-            answers: list[TriageResult | None] = [None] * len(chunk)
-            for day, rows in self._by_meaning(chunk_days):
-                part = reading if isinstance(rows, slice) else reading.of(rows)
-                decided = self._decide(part, day)
-                places = range(len(chunk)) if isinstance(rows, slice) else rows.tolist()
-                for row, place in enumerate(places):
-                    answers[place] = self._result(
-                        chunk[place], chunk_days[place], part, decided, row, tuple(suggestions[place])
-                    )
-            results += [answer for answer in answers if answer is not None]
-        return results
+        results: dict[int, TriageResult] = {}
+        for places, reading in self._parts(found, days):
+            decided = self._decide(reading, days[places[0]])
+            asked, on = [found[place] for place in places], [days[place] for place in places]
+            suggestions = self.suggester.suggest(asked, reading, k, on) if k else [[]] * len(places)
+            for row, place in enumerate(places):
+                results[place] = self._result(asked[row], on[row], reading, decided, row, tuple(suggestions[row]))
+        return [results[place] for place in range(len(found))]
 
     def _result(
         self,
@@ -364,19 +358,16 @@ class Triager:
             f"{target}{part}": [] for target in self.targets for part in ("", "_probability", "_status", "_reason")
         }
         columns |= {"route": [], "suggestion_id": [], "suggestion_p_reuse": []}
-        start = 0
-        for chunk, reading in self._readings(found):
-            groups = self._by_meaning(days[start : start + len(chunk)])
-            start += len(chunk)
-            parts = [
-                self._columns(reading if isinstance(rows, slice) else reading.of(rows), day) for day, rows in groups
-            ]
-            order = None if len(groups) == 1 else np.argsort(np.concatenate([rows for _, rows in groups])).tolist()
-            for name in parts[0]:
-                cells = [cell for part in parts for cell in part[name]]
-                columns[name] += cells if order is None else [cells[place] for place in order]
-            columns["suggestion_id"] += self._nearest_ids(reading)
-            columns["suggestion_p_reuse"] += [np.nan] * len(chunk)
+        order: list[int] = []
+        for places, reading in self._parts(found, days):
+            order += places
+            for name, cells in self._columns(reading, days[places[0]]).items():
+                columns[name] += cells
+            columns["suggestion_id"] += self.suggester.nearest_ids(reading)
+            columns["suggestion_p_reuse"] += [np.nan] * len(places)
+        if order != sorted(order):
+            back = np.argsort(order).tolist()
+            columns = {name: [cells[row] for row in back] for name, cells in columns.items()}
         return pd.DataFrame(columns, index=index)
 
     def _columns(self, reading: Reading, day: str | None) -> dict[str, list[Any]]:
@@ -419,13 +410,9 @@ class Triager:
         found = check_texts(texts)
         days = self._days(as_of, len(found))
         probabilities = np.zeros((len(found), len(self.classes_[target])), np.float32)
-        start = 0
-        for chunk, reading in self._readings(found):
-            joint = softmax(reading.outcome_scores)
-            of_chunk = probabilities[start : start + len(chunk)]
-            for day, rows in self._by_meaning(days[start : start + len(chunk)]):
-                of_chunk[rows] = self.reader.meaning(day)[0].probabilities(joint[rows])[target]
-            start += len(chunk)
+        for places, reading in self._parts(found, days):
+            outcomes = self.reader.meaning(days[places[0]])[0]
+            probabilities[places] = outcomes.probabilities(softmax(reading.outcome_scores))[target]
         return probabilities
 
     def match(self, texts: Iterable[str], as_of: Any = None, k: int = 5) -> list[list[Match]]:
@@ -458,18 +445,13 @@ class Triager:
             raise ValueError(f"k must be at least 1, got {k}")
         found = check_texts(texts)
         days = self._days(as_of, len(found))
-        matches: list[list[Match]] = []
-        for chunk, reading in self._readings(found):
-            chunk_days = days[len(matches) : len(matches) + len(chunk)]
-            ranked: dict[int, list[Match]] = {}
-            for day, rows in self._by_meaning(chunk_days):
-                decided = self._decide(reading if isinstance(rows, slice) else reading.of(rows), day)
-                evidence = self._evidence(decided)
-                places = range(len(chunk)) if isinstance(rows, slice) else rows.tolist()
-                for place, probability in zip(places, decided.probabilities[MATTER], strict=True):
-                    ranked[place] = evidence.ranked(probability, k)
-            matches += [ranked[place] for place in range(len(chunk))]
-        return matches
+        matches: dict[int, list[Match]] = {}
+        for places, reading in self._parts(found, days):
+            decided = self._decide(reading, days[places[0]])
+            evidence = self._evidence(decided)
+            for place, probability in zip(places, decided.probabilities[MATTER], strict=True):
+                matches[place] = evidence.ranked(probability, k)
+        return [matches[place] for place in range(len(found))]
 
     def scope_scores(self, texts: Iterable[str]) -> npt.NDArray[np.float64]:
         """Return how far out of scope each text is.
@@ -522,89 +504,10 @@ class Triager:
         found = check_texts(texts)
         days = self._days(as_of, len(found))
         suggestions: list[list[Suggestion]] = []
-        for chunk in chunks(found, _CHUNK_TEXTS):
-            chunk_days = days[len(suggestions) : len(suggestions) + len(chunk)]
-            suggestions += self._suggest(chunk, self.reader.read(chunk), k, chunk_days)
+        for chunk, reading in self._readings(found):
+            on = days[len(suggestions) : len(suggestions) + len(chunk)]
+            suggestions += self.suggester.suggest(chunk, reading, k, on)
         return suggestions
-
-    def _suggest(
-        self, texts: Sequence[str], reading: Reading, k: int, days: Sequence[str | None]
-    ) -> list[list[Suggestion]]:
-        if not self.records:
-            return [[] for _ in texts]
-        places, similarities = self.index.query(reading.X, k=k, weight=self._agreement(reading))
-        suggestions = []
-        for text, day, place, similarity in zip(texts, days, places.tolist(), similarities.tolist(), strict=True):
-            records = [self.records[one] for one in place]
-            matched = self._matched(text, place)
-            suggestions.append(
-                [
-                    Suggestion(
-                        record["id"],
-                        record["question"],
-                        record["answer"],
-                        score,
-                        stale=self._stale(record, day),
-                        matched=shared,
-                    )
-                    for record, score, shared in zip(records, similarity, matched, strict=True)
-                    if score > 0
-                ]
-            )
-        return suggestions
-
-    def _stale(self, record: Mapping[str, Any], day: str | None) -> str | None:
-        """Say why an answer is out of date on a day."""
-        if record["answer"] is None:
-            return None
-        return staleness(self.register, {**record, "date": record.get("answered_at")}, day)
-
-    @cached_property
-    def _matter_of_record(self) -> npt.NDArray[np.intp] | None:
-        """Class of the matter of each earlier question, one past the last where it is unknown; None without matters."""
-        if MATTER not in self.reader.classes or not any("matter_id" in record for record in self.records):
-            return None
-        place = {matter: code for code, matter in enumerate(self.reader.classes[MATTER])}
-        return np.array([place.get(record.get("matter_id", ""), len(place)) for record in self.records], np.intp)
-
-    def _agreement(self, reading: Reading) -> npt.NDArray[np.float32] | None:
-        """Return how far the matter of each earlier question may be that of each text, (n_texts, n_records)."""
-        if self._matter_of_record is None:
-            return None
-        probabilities = self.reader.meaning(None)[0].probabilities(softmax(reading.outcome_scores))[MATTER]
-        sure = np.minimum(np.pad(probabilities, ((0, 0), (0, 1))) + np.float32(_LEAST_MATTER), 1)
-        agreement: npt.NDArray[np.float32] = (sure**_MATTER_WEIGHT).astype(np.float32)[:, self._matter_of_record]
-        return agreement
-
-    def _nearest_ids(self, reading: Reading) -> list[str | None]:
-        if not self.records:
-            return [None] * len(reading.empty)
-        places, similarities = self.index.query(reading.X, k=1, weight=self._agreement(reading))
-        return [
-            self.records[place]["id"] if similarity > 0 else None
-            for place, similarity in zip(places[:, 0].tolist(), similarities[:, 0].tolist(), strict=True)
-        ]
-
-    # --- reasons --------------------------------------------------------------------------------
-
-    @cached_property
-    def _record_words(self) -> list[set[str]]:
-        """The normalised words of each earlier question."""
-        words = self.features.words([record["question"] for record in self.records])
-        found: list[set[str]] = [set() for _ in self.records]
-        for word, row in zip(words.strings(), words.rows.tolist(), strict=True):
-            found[row].add(word)
-        return found
-
-    def _matched(self, text: str, places: Sequence[int]) -> list[tuple[str, ...]]:
-        """Return the asker's words that stand in each of some earlier questions too."""
-        words = self.features.words([text])
-        own, owner = own_words(self.features, text, words)
-        mine = list(zip(words.strings(), owner.tolist(), strict=True))
-        return [
-            tuple(dict.fromkeys(own[one] for word, one in mine if word in self._record_words[place]))
-            for place in places
-        ]
 
     # --- storing --------------------------------------------------------------------------------
 
