@@ -28,12 +28,13 @@ RANKS = {
     "training": 4,
     "letters": 4,
     "report": 4,
-    "evaluation": 5,  # trains as a recipe says and measures what comes out, so it stands above training
-    "card": 5,
-    "service": 6,
-    "cli": 6,
-    "integrations": 6,
-    "__init__": 7,  # re-exports; nothing inside imports it
+    "recipe": 5,  # trains as it says
+    "evaluation": 6,  # measures what a recipe gives
+    "card": 6,
+    "service": 7,
+    "cli": 7,
+    "integrations": 7,
+    "__init__": 8,  # re-exports; nothing inside imports it
 }
 HEAVY = ("numpy", "scipy", "pandas", "sklearn", "spacy", "joblib", "typer", "rich")
 

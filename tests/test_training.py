@@ -12,7 +12,8 @@ import pytest
 
 import triage
 from triage import DatasetError, RecipeError
-from triage.training import TrainingOptions, read_recipe, train_recipe
+from triage.recipe import read_recipe, train_recipe
+from triage.training import TrainingOptions
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in a message
 ARCHIVE = [

@@ -16,7 +16,7 @@ from triage.dataset import REGISTER_TARGETS, checks, day_of, read_table
 from triage.decision import Threshold, precision_lower_bound
 from triage.errors import DatasetError, Fault, RecipeError
 from triage.metrics import brier, expected_calibration_error, proportion_interval, reliability, share_text
-from triage.training import read_recipe, train_recipe
+from triage.recipe import read_recipe, train_recipe
 from triage.triager import Triager
 
 #: Targets that together say who decides; a route is right when all of them are.

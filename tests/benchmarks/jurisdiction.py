@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 import triage
 from triage.metrics import expected_calibration_error
-from triage.training import read_recipe
+from triage.recipe import read_recipe
 
 ROUTE = ["jurisdiction", "level", "agency"]
 MEASURED = ["topic", *ROUTE, "matter_id"]

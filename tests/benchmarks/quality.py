@@ -37,7 +37,8 @@ from sklearn.svm import LinearSVC
 import triage
 from triage.dataset import write_table
 from triage.metrics import expected_calibration_error
-from triage.training import TrainingOptions, read_recipe, train_recipe
+from triage.recipe import read_recipe, train_recipe
+from triage.training import TrainingOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -21,7 +21,7 @@ import pandas as pd
 from quality import DESKS, ROOT, Row, keep_section, read_lines, say, table, train_desk
 
 import triage
-from triage.training import read_recipe
+from triage.recipe import read_recipe
 
 STYLES = ("clean", "no_diacritics", "typos", "abbrev")
 # Recall at 1 and 5 and mean reciprocal rank of the better of bm25s (folded) and TF-IDF cosine (three channels).

@@ -1,0 +1,200 @@
+"""A desk's recipe: what ``recipe.toml`` says, and the desk trained as it says."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from triage.dataset import read_abbreviations, read_questions, read_table
+from triage.errors import RecipeError
+from triage.training import TrainingOptions, out_of_scope_texts, train
+from triage.triager import Triager
+
+_FILES = ("questions", "register", "archive", "examples", "neighbours", "oos", "taxonomy", "abbreviations")
+_TABLES = {
+    "desk": {"name", "language", "licence", "intended_use", "data", "limits"},
+    "data": {*_FILES, "text", "targets", "split", "train_on", "measure_on", "groups"},
+    "training": {option.name for option in fields(TrainingOptions)} | {"random_state"},
+    "promise": None,
+}
+
+
+_OPTION_KINDS: dict[str, Any] = {
+    "loss": str,
+    "C": int | float,
+    "char_ngrams": list,
+    "unmarked_copies": bool,
+    "name_classes": bool,
+    **dict.fromkeys(("n_folds", "max_weights", "word_ngrams", "pair_window", "min_df", "n_bits", "n_jobs"), int),
+    "random_state": int,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What ``recipe.toml`` says: facts of the desk, its files, options and promises.
+
+    Attributes
+    ----------
+    path : Path
+        The recipe; paths in it are relative to its folder.
+    desk, data, training, promise : dict
+        Its tables.
+    """
+
+    path: Path
+    desk: dict[str, Any]
+    data: dict[str, Any]
+    training: dict[str, Any]
+    promise: dict[str, float]
+
+    def file(self, name: str) -> Path | None:
+        """Return the path of one of the data files, None where the recipe names none."""
+        return self.path.parent / self.data[name] if name in self.data else None
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TOML file with tables ``desk``, ``data``, ``training`` and ``promise``.
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    RecipeError
+        If it is no TOML, names unknown tables or keys, or files that are not there; all problems are named.
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(path)
+    try:
+        tree = tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(path=path, problems=[f"must be TOML in UTF-8: {error}"]) from error
+    problems = [f"unknown table [{name}]; known are {sorted(_TABLES)}" for name in tree if name not in _TABLES]
+    for name, known in _TABLES.items():
+        table = tree.get(name, {})
+        if not isinstance(table, dict):
+            problems.append(f"{name} must be a table [{name}]")
+        elif known is not None:
+            problems += [
+                f"[{name}] has an unknown key {key!r}; known are {sorted(known)}" for key in table if key not in known
+            ]
+    data = tree.get("data", {})
+    if isinstance(data, dict):
+        if "questions" not in data:
+            problems.append("[data] must name the file of questions")
+        for name in _FILES:
+            if name in data and not (isinstance(data[name], str) and (path.parent / data[name]).is_file()):
+                problems.append(
+                    f"[data] {name} must be a file beside the recipe, got {data[name]!r}, which is not there"
+                )
+    for name, kind in _OPTION_KINDS.items():
+        value = tree.get("training", {}).get(name) if isinstance(tree.get("training", {}), dict) else None
+        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
+            problems.append(f"[training] {name} must be of type {kind}, got {value!r}")
+    if problems:
+        raise RecipeError(path=path, problems=problems)
+    return Recipe(path, *(dict(tree.get(name, {})) for name in _TABLES))
+
+
+def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = None) -> Triager:
+    """Train a desk as its recipe says.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``recipe.toml``. With ``split``, ``train_on`` and ``measure_on`` it trains on some splits of the questions
+        and leaves others for `triage.evaluation.train_and_measure`.
+    progress : callable, optional
+        Called with a line a step.
+
+    Returns
+    -------
+    Triager
+
+    Raises
+    ------
+    RecipeError
+        If the recipe is not usable.
+    DatasetError
+        If a table has faults.
+    """
+    recipe = read_recipe(path)
+    data, text = recipe.data, recipe.data.get("text", "text")
+    questions = read_questions(
+        recipe.path.parent / data["questions"],
+        text=text,
+        targets=data.get("targets", ["topic", "jurisdiction"]),
+        split=data.get("split"),
+    )
+    chosen = questions
+    if "split" in data:
+        chosen = questions[questions[data["split"]].isin(data.get("train_on", ["train"]))].reset_index(drop=True)
+    options: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in recipe.training.items()
+    }
+    random_state: int = options.pop("random_state", 0)
+    abbreviations, neighbours = recipe.file("abbreviations"), recipe.file("neighbours")
+    return train(
+        chosen,
+        text=text,
+        targets=data.get("targets", ["topic", "jurisdiction"]),
+        register=recipe.file("register"),
+        archive=recipe.file("archive"),
+        oos=_chosen_messages(recipe, text),
+        promise=recipe.promise,
+        random_state=random_state,
+        groups=data.get("groups"),
+        examples=_chosen_examples(recipe, text),
+        neighbours=None if neighbours is None else _of_splits(read_table(neighbours), recipe),
+        taxonomy=recipe.file("taxonomy"),
+        language=recipe.desk.get("language"),
+        abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),
+        options=TrainingOptions(**options),
+        description={**recipe.desk, "recipe": recipe.path.name},
+        progress=progress,
+    )
+
+
+def _of_splits(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
+    """Return the rows of the splits to train on, all rows where a table has no split."""
+    column = recipe.data.get("split")
+    if column is None or column not in frame.columns:
+        return frame
+    chosen: pd.DataFrame = frame[frame[column].isin(recipe.data.get("train_on", ["train"]))]
+    return chosen
+
+
+def _chosen_messages(recipe: Recipe, text: str) -> list[str] | None:
+    path = recipe.file("oos")
+    return None if path is None else out_of_scope_texts(_of_splits(read_table(path), recipe), text)
+
+
+def _chosen_examples(recipe: Recipe, text: str) -> pd.DataFrame | None:
+    """Return further examples; those that point to an answered question get its labels."""
+    path = recipe.file("examples")
+    if path is None:
+        return None
+    rows = _of_splits(read_table(path), recipe)
+    archive = recipe.file("archive")
+    if archive is not None and "archive_id" in rows.columns:
+        answered = read_table(archive).set_index("id")
+        rows = rows[rows["archive_id"].isin(answered.index)]
+        rows = (
+            rows[[text, "archive_id"]]
+            .join(answered, on="archive_id")
+            .drop(columns=["question", "answer", "archive_id"])
+        )
+    return rows.reset_index(drop=True)
