@@ -404,7 +404,25 @@ def _name_classes(gathered: _Examples, taxonomy: Taxonomy | None) -> None:
 
 
 def out_of_scope_texts(oos: Any, text: str) -> list[str]:
-    """Return the messages out of scope, from a table or a plain sequence."""
+    """Return the messages out of scope.
+
+    Parameters
+    ----------
+    oos : sequence of str, DataFrame or path
+    text : str
+        Column of the messages in a table.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    DatasetError
+        If a table has faults, or no column `text`.
+    TypeError
+        If a sequence holds anything but strings.
+    """
     if isinstance(oos, (str, Path, pd.DataFrame)):
         rows = read_table(oos)
         if text not in rows.columns:

@@ -11,7 +11,6 @@ Beside the plain baseline (quoted from ``quality.py``) stands the *core*: the sa
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from quality import DESK_BASELINE, DESKS, ROOT, Row, keep_section, say, table, train_desk
+from quality import DESK_BASELINE, ROOT, Row, run_desks, say, train_desk
 from sklearn.metrics import roc_auc_score
 
 import triage
@@ -231,19 +230,5 @@ them. Dated pairs: questions on matters that changed hands, asked on their own d
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=list(DESKS), action="append", help="measure this desk; may be repeated")
-    parser.add_argument("--validation", action="store_true", help="measure on validation rows, keep nothing")
-    chosen = parser.parse_args()
-    for name in chosen.only or DESKS:
-        start = time.perf_counter()
-        rows = list(measure(name, chosen.validation))
-        seconds = time.perf_counter() - start
-        print(f"\n{name}: {seconds:.0f} s\n\n{table(rows)}", flush=True)
-        if not chosen.validation:
-            keep_section("jurisdiction", NOTES, name, rows, seconds)
-
-
 if __name__ == "__main__":
-    main()
+    run_desks("jurisdiction", __doc__, NOTES, measure)

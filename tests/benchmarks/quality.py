@@ -529,6 +529,21 @@ def keep_section(title: str, notes: str, name: str, rows: list[Row], seconds: fl
     (RESULTS / f"{title}.md").write_text("\n".join(parts), "utf-8")
 
 
+def run_desks(title: str, doc: str | None, notes: str, measure: Callable[[str, bool], Iterator[Row]]) -> None:
+    """Run a benchmark with a section a desk: print its table, and keep it unless it is for validation."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=list(DESKS), action="append", help="measure this desk; may be repeated")
+    parser.add_argument("--validation", action="store_true", help="measure on validation rows, keep nothing")
+    chosen = parser.parse_args()
+    for name in chosen.only or DESKS:
+        start = time.perf_counter()
+        rows = list(measure(name, chosen.validation))
+        seconds = time.perf_counter() - start
+        print(f"\n{name}: {seconds:.0f} s\n\n{table(rows)}", flush=True)
+        if not chosen.validation:
+            keep_section(title, notes, name, rows, seconds)
+
+
 def write_report(kept: dict[str, Any]) -> None:
     """Write the sections as Markdown."""
     parts = [NOTES]

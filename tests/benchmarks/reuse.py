@@ -9,16 +9,14 @@ day. ``--validation`` asks those of split ``valid``, and keeps nothing.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from quality import DESKS, ROOT, Row, keep_section, read_lines, say, table, train_desk
+from quality import ROOT, Row, read_lines, run_desks, train_desk
 
 import triage
 from triage.recipe import read_recipe
@@ -73,19 +71,5 @@ same re-asks, as measured beside the data. How the matter is weighed was chosen 
 """
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=list(DESKS), action="append", help="measure this desk; may be repeated")
-    parser.add_argument("--validation", action="store_true", help="ask the re-asks of split valid, keep nothing")
-    chosen = parser.parse_args()
-    for name in chosen.only or DESKS:
-        start = time.perf_counter()
-        rows = list(measure(name, chosen.validation))
-        say(f"{name}: {time.perf_counter() - start:.0f} s")
-        print(f"\n{table(rows)}", flush=True)
-        if not chosen.validation:
-            keep_section("reuse", NOTES, name, rows, time.perf_counter() - start)
-
-
 if __name__ == "__main__":
-    main()
+    run_desks("reuse", __doc__, NOTES, measure)
