@@ -17,7 +17,7 @@ from triage.decision import Threshold, precision_lower_bound
 from triage.errors import DatasetError, Fault, RecipeError
 from triage.metrics import brier, expected_calibration_error, proportion_interval, reliability, share_text
 from triage.recipe import read_recipe, train_recipe
-from triage.register import ROUTE
+from triage.register import BODY
 from triage.triager import Triager
 
 #: Targets that together say who decides; a route is right when all of them are.
@@ -140,7 +140,7 @@ def evaluate(triager: Triager, frame: pd.DataFrame, *, text: str = "text") -> Ev
     predicted = triager.predict_frame(texts, as_of=days)
     right = predicted[list(columns)].astype(str) == labels
     decided = inside & (predicted["route"] != "review")
-    routed = inside & {*ROUTE}.issubset(columns)
+    routed = inside & {*BODY}.issubset(columns)
     targets, classes_of, slices, bins = {}, {}, {}, {}
     for target in filter(lambda target: known[target].any(), columns):
         rows = known[target]
@@ -169,7 +169,7 @@ def evaluate(triager: Triager, frame: pd.DataFrame, *, text: str = "text") -> Ev
         n_decided=int(decided.sum()),
         n_decided_right=int((right | ~known)[decided].all(axis=1).sum()),
         n_route=int(routed.sum()),
-        n_route_right=int(right[routed].filter(list(ROUTE)).all(axis=1).sum()),
+        n_route_right=int(right[routed].filter(list(BODY)).all(axis=1).sum()),
         targets=pd.DataFrame([{"target": target, **values} for target, values in targets.items()]),
         classes=_stack(classes_of),
         slices=_stack(slices),
@@ -308,7 +308,7 @@ def _summary_lines(result: Evaluation) -> Iterator[str]:
     yield f"{n} questions: {n_decided} decided, {n - n_decided} left to a person; {result.n_unlabelled} without a label"
     yield f"right in all targets, of those decided: {share_text(result.n_decided_right, n_decided)} %"
     if result.n_route:
-        yield f"right in {', '.join(ROUTE)}, of all: {share_text(result.n_route_right, result.n_route)} %"
+        yield f"right in {', '.join(BODY)}, of all: {share_text(result.n_route_right, result.n_route)} %"
     if result.out_of_scope:
         yield (
             "{n} messages out of scope: {n_recognized} recognised, {n_review} left to a person; {n_false} questions "

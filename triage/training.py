@@ -28,7 +28,7 @@ from triage.decision import FORWARD, fit_threshold
 from triage.errors import DatasetError, Fault
 from triage.features import QuestionVectorizer, check_texts
 from triage.metrics import expected_calibration_error
-from triage.register import ROUTE, Register
+from triage.register import BODY, Register
 from triage.scope import fit_scope, scope_statistics
 from triage.text import Normalizer, fold_text, mask_personal_data
 from triage.triager import Triager
@@ -36,8 +36,8 @@ from triage.triager import Triager
 logger = logging.getLogger(__name__)
 
 _WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
-_LABELLED = ("matter_id", "date", *ROUTE)
-_ANSWERED = ("matter_id", *ROUTE, "answered_at", "valid_to", "superseded_by")
+_LABELLED = ("matter_id", "date", *BODY)
+_ANSWERED = ("matter_id", *BODY, "answered_at", "valid_to", "superseded_by")
 _DAYS = ("answered_at", "valid_to")  # of an answer
 _MARKED_SHARE = 0.2  # from this share of texts with diacritics on, copies without them are trained on too
 
@@ -357,7 +357,7 @@ def _add_neighbours(
         return
     known = set(gathered.labels["agency"]) - {"", None}
     rows = rows[(rows["jurisdiction"] == FORWARD) & rows["agency"].isin(known)]
-    labels = _labels_of(rows, {target: columns[target] for target in ROUTE if target in columns})
+    labels = _labels_of(rows, {target: columns[target] for target in BODY if target in columns})
     own = [(groups, who) for who in rows[groups]] if groups is not None and groups in rows.columns else None
     gathered.add(rows[text].tolist(), labels, own)
 

@@ -2,10 +2,10 @@
 
 from triage.register.aging import outdated, staleness
 from triage.register.competence import Competence, DatedOutcomes, NameScores
-from triage.register.table import ROUTE, Register, body_of, to_day
+from triage.register.table import BODY, Register, body_of, to_day
 
 __all__ = [
-    "ROUTE",
+    "BODY",
     "Competence",
     "DatedOutcomes",
     "NameScores",

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from triage.dataset import checks
-from triage.register.table import ROUTE, Register, body_of, to_day
+from triage.register.table import BODY, Register, body_of, to_day
 
 _COLUMNS = ("id", "matter_id", "date", "reason", "label", "now")
 
@@ -89,7 +89,7 @@ def staleness(register: Register | None, answer: Mapping[str, Any], as_of: Any =
 def _reason(register: Register | None, row: Mapping[str, Any], day: date) -> tuple[str | None, str, str]:
     """Return why a row is out of date (None when it is not), who decides by its labels, and who does on the day."""
     cells = {name: cell for name, cell in row.items() if not checks.is_missing(cell)}
-    given = [name for name in ROUTE if isinstance(row.get(name), str)]  # an empty label says that it does not apply
+    given = [name for name in BODY if isinstance(row.get(name), str)]  # an empty label says that it does not apply
     label = body_of({name: row[name] for name in given})
     place = -1 if register is None else register.number(str(cells.get("matter_id")))
     now, then = None, row

@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from triage.register.table import ROUTE, Register
+from triage.register.table import BODY, Register
 
 Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]
 
 MATTER = "matter"
-_LABELS = ("topic", *ROUTE)  # what a row decides, where it is a target
+_LABELS = ("topic", *BODY)  # what a row decides, where it is a target
 
 # What the name of a matter that training never saw says in place of the blocks that have not learnt it: a constant, a
 # weight of the cosine between question and name, and one of how far this cosine exceeds the best of all matters known,
@@ -133,8 +133,8 @@ class Competence:
     @cached_property
     def _row_codes(self) -> npt.NDArray[np.int32]:
         """Class of jurisdiction, level and agency in each row of the register, (n_rows, 3); -1 for no target."""
-        codes = np.full((len(self.register), len(ROUTE)), -1, np.int32)
-        for place, target in enumerate(ROUTE):
+        codes = np.full((len(self.register), len(BODY)), -1, np.int32)
+        for place, target in enumerate(BODY):
             if target in self.classes:
                 of_label = {label: code for code, label in enumerate(self.classes[target])}
                 labels = (self.register.facts(row)[target] for row in range(len(self.register)))
@@ -160,7 +160,7 @@ class Competence:
             row[known] = self.register.row_of(day)[self.matter_of[known]]
             codes = self.codes.copy()
             valid = row >= 0
-            for place, target in enumerate(ROUTE):
+            for place, target in enumerate(BODY):
                 if target in self.classes:
                     codes[valid, list(self.classes).index(target)] = self._row_codes[row[valid], place]
             self._dated.setdefault(

@@ -18,7 +18,7 @@ from triage.records import Match
 
 #: What a row says of a matter besides its names, in the order shown.
 FACTS = ("topic", "jurisdiction", "level", "agency", "legal_basis", "source", "confidence", "note")
-ROUTE = ("jurisdiction", "level", "agency")  # the labels that change hands
+BODY = ("jurisdiction", "level", "agency")  # the labels that name who decides, and that change hands
 _SOURCES = ("source", "source_url")  # columns that may say where a row comes from
 
 Matcher = Callable[..., list[list[Match]]]
@@ -381,7 +381,7 @@ def body_of(facts: Mapping[str, Any]) -> str:
     >>> body_of({"jurisdiction": "local", "level": "province", "agency": ""})
     'local/province'
     """
-    return "/".join(filter(None, (facts.get(name) for name in ROUTE)))
+    return "/".join(filter(None, (facts.get(name) for name in BODY)))
 
 
 def to_day(value: Any) -> date:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from triage.dataset import Taxonomy
 from triage.records import Decision, Match
-from triage.register import ROUTE, DatedOutcomes, Register
+from triage.register import BODY, DatedOutcomes, Register
 from triage.triager.reading import JURISDICTION, MATTER
 
 _MOST_MATTERS, _LEAST_PROBABLE = 3, 0.05  # of a ranking of matters in the evidence
@@ -79,7 +79,7 @@ class Evidence:
         facts: dict[str, Any] = {"matter_id": self._matters[best], "probability": float(probability[best])}
         if row >= 0:
             facts |= self._register.facts(row)
-        facts["agrees"] = row >= 0 and all(facts[name] == labels[name] for name in ROUTE if name in labels)
+        facts["agrees"] = row >= 0 and all(facts[name] == labels[name] for name in BODY if name in labels)
         return {"matter": facts, "matters": ranked[:_MOST_MATTERS]}
 
 
@@ -101,7 +101,7 @@ def both_sides(matter: Mapping[str, Any] | None, alone: npt.NDArray[Any], labels
         ``register`` and ``classifier``.
     """
     best = int(alone.argmax())
-    said = {name: (matter or {}).get(name) for name in ("matter_id", "probability", *ROUTE)}
+    said = {name: (matter or {}).get(name) for name in ("matter_id", "probability", *BODY)}
     return {"register": said, "classifier": {JURISDICTION: labels[best], "probability": float(alone[best])}}
 
 
