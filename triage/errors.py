@@ -108,6 +108,26 @@ class BundleError(TriageError):
         super().__init__(f"{self.path}: {problem}; {remedy}")
 
 
+class ArchiveError(TriageError):
+    """An archive cannot be opened, read or written, or has not what was asked of it.
+
+    Parameters
+    ----------
+    path : str or Path
+        File of the archive.
+    problem : str
+        What must hold and what was found.
+    remedy : str
+        What to do about it.
+    """
+
+    def __init__(self, *, path: str | Path, problem: str, remedy: str) -> None:
+        self.path = str(path)
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{self.path}: {problem}; {remedy}")
+
+
 class DependencyError(TriageError, ImportError):
     """An optional package is needed and not installed.
 

@@ -1,4 +1,4 @@
-"""The program ``triage``: train, predict, evaluate, similar, register, retrain-check.
+"""The program ``triage``: train, predict, evaluate, similar, archive, register, retrain-check.
 
 Heavy imports stay inside the commands, so that help and usage errors come at once. Answers go to standard output,
 everything else to standard error; an error is one line and never a question's words.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triage.cli import register
+from triage.cli import archive, register
 from triage.cli.questions import Chunk, read, rows_of_split, watch
 from triage.cli.tables import result_table, suggestion_table
 from triage.cli.terminal import (
@@ -61,6 +61,7 @@ class Report(StrEnum):
     JSON = "json"
 
 
+app.add_typer(archive.app, name="archive")
 app.add_typer(register.app, name="register")
 app.command("retrain-check")(register.retrain_check)
 
