@@ -565,3 +565,13 @@ def test_golden_archive_opens_and_goes_on(tmp_path):
             assert [near.like for near in store.add(Item("new", question)).near_duplicates] == [like]
         store.update(expected["items"][0][1]["id"], answer="Changed.")
         assert store.version == expected["changes"][-1][0] + 1
+
+
+def test_keys_on_matters_are_the_latest_of_each_matter_in_turn(archive):
+    for place in range(6):
+        archive.add({"id": f"a{place}", "question": f"{place} {'xyzuvw'[place] * 20}", "matter_id": f"M{place % 2}"})
+    assert archive.keys_on(["M1", "M0"], 2).tolist() == [6, 4, 5, 3]
+    archive.remove("a5")
+    assert archive.keys_on(["M1"], 9).tolist() == [4, 2]
+    assert archive.keys_on(["unknown", ""], 9).tolist() == []
+    assert archive.keys_on([], 9).dtype == np.int64

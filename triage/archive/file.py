@@ -40,6 +40,7 @@ _SCHEMA = f"""
         id TEXT NOT NULL UNIQUE,
         {", ".join(f"{column} TEXT NOT NULL" for column in COLUMNS[1:])}
     );
+    CREATE INDEX items_by_matter ON items (matter_id, key);
     CREATE TABLE bands (band INTEGER, key INTEGER, PRIMARY KEY (band, key)) WITHOUT ROWID;
     CREATE TABLE feedback (
         number INTEGER PRIMARY KEY AUTOINCREMENT,

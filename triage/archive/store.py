@@ -361,6 +361,25 @@ class Archive:
             keys = connection.execute("SELECT key FROM items")  # from the index of ids, which is small
             return np.sort(np.fromiter((key for (key,) in keys), np.int64))
 
+    def keys_on(self, matter_ids: Sequence[str], most: int) -> npt.NDArray[np.int64]:
+        """Return the latest keys of items on some matters.
+
+        Parameters
+        ----------
+        matter_ids : sequence of str
+        most : int
+            At most so many of each matter.
+
+        Returns
+        -------
+        int64 array of shape (n_items,)
+            Of the first matter latest first, then of the next.
+        """
+        query = "SELECT key FROM items WHERE matter_id = ? ORDER BY key DESC LIMIT ?"
+        with self._file.connection() as connection:
+            keys = [key for matter in matter_ids for (key,) in connection.execute(query, [matter, most])]
+        return np.array(keys, np.int64)
+
     def of_keys(self, keys: Sequence[int] | npt.NDArray[np.int64]) -> builtins.list[Item | None]:
         """Return items by key.
 
