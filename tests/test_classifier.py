@@ -31,7 +31,7 @@ PLACES = {"land": "local", "liquor": "ministry", "tax": "agency"}
 
 
 def weights_of(features, right, start):
-    return fit_weights(features, [right], start)[0]
+    return fit_weights(features, [right], start)[0][0]
 
 
 def random_matrix(n_rows, n_features, density=0.4, seed=0):
@@ -378,7 +378,7 @@ def test_single_target_is_a_softmax_of_its_saturated_scores(loss):
     classifier, _ = fit_joint(X, {"topic": [TOPICS[code] for code in codes]}, options=JointOptions(loss=loss))
     assert classifier.blocks == ("topic",)
     _, _, probabilities = read(classifier, X)
-    expected = softmax(classifier.shares[0] * saturate(classifier.scores(X), classifier.offset))
+    expected = softmax(classifier.shares[0, 0] * saturate(classifier.scores(X), classifier.offset))
     assert probabilities["topic"] == pytest.approx(expected, abs=1e-4)
 
 
@@ -389,9 +389,9 @@ def test_rows_that_lack_a_label_still_teach_the_others(loss):
     unlabelled = {"topic": extra["topic"], "jurisdiction": [None] * 60, "level": [None] * 60}
     both = {target: labels[target] + unlabelled[target] for target in labels}
     classifier, held_out = fit_joint(
-        sp.vstack([X, more]).tocsr(), both, options=JointOptions(loss=loss), n_held_out=120
+        sp.vstack([X, more]).tocsr(), both, options=JointOptions(loss=loss), n_measured=120
     )
-    assert held_out.shape[0] == 120
+    assert held_out.shape[0] == 180
     assert classifier.classes["jurisdiction"] == sorted(set(labels["jurisdiction"]))
     _, _, probabilities = read(classifier, more)
     right = np.array(classifier.classes["topic"])[probabilities["topic"].argmax(1)] == np.array(extra["topic"])
@@ -528,9 +528,9 @@ def test_combination_added_is_scored_by_the_blocks_of_its_labels():
     saturated = saturate(linear, classifier.offset)
     for place, codes in enumerate(added):
         not_learnt = saturate(np.full(1, -1, np.float32), classifier.offset)
-        expected = classifier.shares[-1] * np.repeat(not_learnt, len(linear))
+        expected = classifier.shares[0, -1] * np.repeat(not_learnt, len(linear))
         start = 0
-        for share, target, code in zip(classifier.shares, labels, codes, strict=False):
+        for share, target, code in zip(classifier.shares[0], labels, codes, strict=False):
             learnt = code < len(classifier.classes[target])
             expected += share * (saturated[:, start + code] if learnt else not_learnt)
             start += len(classifier.classes[target])
@@ -549,6 +549,55 @@ def test_pull_explains_combinations_added_too():
         pull = more.pull(linear[0], weights, every)
         expected = more.combination_scores(linear)[0] @ weights
         assert (X[row] @ pull)[0] + zero @ weights == pytest.approx(expected, abs=1e-3)
+
+
+def test_kinds_of_outcomes_have_weights_of_their_own():
+    rng = np.random.default_rng(0)
+    code = rng.integers(6, size=600)
+    kinds = (np.arange(6) >= 3).astype(int)
+    right = code[:, None] == np.arange(6)
+    noise = rng.normal(0, 1, (2, 600, 6))
+    features = [right * np.where(kinds == kind, 3.0, 0.0) + noise[kind] for kind in range(2)]  # each tells one kind
+    weights, constants, surprise = fit_weights(features, [right], [1.0, 1.0], kinds)
+    assert weights.shape == (2, 2)
+    assert constants.shape == (2,)
+    assert constants[0] == 0
+    assert weights[0, 0] > 2 * weights[0, 1]
+    assert weights[1, 1] > 2 * weights[1, 0]
+    assert surprise < fit_weights(features, [right], [1.0, 1.0])[-1] - 0.05
+
+
+def test_constant_of_a_kind_is_how_often_it_is_right():
+    code = np.array([0] * 30 + [1] * 10)
+    nothing = np.zeros((40, 2))
+    _, constants, _ = fit_weights([nothing], [code[:, None] == np.arange(2)], [1.0], np.array([0, 1]))
+    assert constants[1] == pytest.approx(np.log(10 / 30), abs=1e-3)
+
+
+def test_combinations_without_a_label_have_shares_of_their_own():
+    X, labels = desk()
+    classifier, held_out = fit_joint(X, labels, options=JointOptions(), apart="level")
+    together, _ = fit_joint(X, labels, options=JointOptions())
+    assert classifier.shares.shape == (2, len(classifier.blocks))
+    assert together.shares.shape == (1, len(classifier.blocks))
+    scores = classifier.combination_scores(held_out)
+    saturated = saturate(held_out, classifier.offset)
+    place = list(labels).index("level")
+    for outcome, codes in enumerate(classifier.combinations):
+        kind = int(classifier.classes["level"][codes[place]] == "")
+        expected, start = np.full(len(held_out), classifier.constants[kind]), 0
+        for block, share in zip(classifier.blocks, classifier.shares[kind], strict=True):
+            code = outcome if block == JOINT else codes[list(labels).index(block)]
+            expected += share * saturated[:, start + code]
+            start += len(classifier.combinations) if block == JOINT else len(classifier.classes[block])
+        assert scores[:, outcome] == pytest.approx(expected, abs=1e-3)
+
+
+def test_target_that_always_has_a_label_has_one_kind_of_combinations():
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions(), apart="jurisdiction")
+    assert classifier.apart is None
+    assert classifier.shares.shape[0] == 1
 
 
 def test_block_alone_is_a_calibrated_softmax():

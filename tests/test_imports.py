@@ -24,6 +24,7 @@ RANKS = {
     "archive": 2,
     "index": 2,
     "scope": 2,
+    "reuse": 2,
     "triager": 3,
     "training": 4,
     "letters": 4,

@@ -300,7 +300,7 @@ def test_missing_label_is_refused(questions, missing):
 
 
 def test_promise_for_no_target_is_refused(questions):
-    with pytest.raises(ValueError, match=r"one of the targets \['topic', 'jurisdiction'\], got \['level'\]"):
+    with pytest.raises(ValueError, match=r"one of \['topic', 'jurisdiction'\], got \['level'\]"):
         triage.train(questions, promise={"level": 0.9})
 
 

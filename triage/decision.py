@@ -35,6 +35,7 @@ REASON_OF_CODE: tuple[str | None, ...] = (None, *REASONS)
 #: Jurisdiction of questions that belong elsewhere.
 FORWARD = "other_agency"
 
+_NEVER_REUSED = ("out_of_scope", "empty", "conflict")
 _CODES = {reason: code for code, reason in enumerate(REASON_OF_CODE)}
 _STEP = 1.02  # ratio of neighbouring candidate counts; 1.02 gave the highest coverage of 1.02 to 1.25, see the tests
 _SECOND_TO_BEST = 3  # the second label is a rival when it has at least a third of the best one's probability
@@ -366,6 +367,7 @@ def route_of(
     deciding: Sequence[str] | None = None,
     forward_target: str = "jurisdiction",
     forward_label: Any = FORWARD,
+    reusable: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.object_]:
     """Return where each question goes.
 
@@ -381,12 +383,15 @@ def route_of(
         Target that says who is competent. A desk without it forwards nothing.
     forward_label : object, default="other_agency"
         Its label for questions that belong elsewhere.
+    reusable : array-like of shape (n_questions,), optional
+        Whether an earlier answer surely fits.
 
     Returns
     -------
     ndarray of str of shape (n_questions,)
-        ``"review"`` when a deciding target is in review, else ``"forward"`` when the question belongs elsewhere,
-        else ``"answer"``.
+        ``"reuse"`` when an earlier answer fits, unless a deciding target is in review because the text is empty, out
+        of scope or in conflict with the register; else ``"review"`` when one is in review, else ``"forward"`` when the
+        question belongs elsewhere, else ``"answer"``.
 
     Raises
     ------
@@ -417,6 +422,9 @@ def route_of(
         routes[elsewhere == forward_label] = "forward"
     for column in columns.values():
         routes[column != 0] = "review"
+    if reusable is not None:
+        blocked = np.isin(np.stack(list(columns.values())), [_CODES[reason] for reason in _NEVER_REUSED]).any(0)
+        routes[np.asarray(reusable, bool) & ~blocked] = "reuse"
     return routes
 
 

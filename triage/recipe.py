@@ -15,23 +15,36 @@ from triage.errors import RecipeError
 from triage.training import TrainingOptions, out_of_scope_texts, train
 from triage.triager import Triager
 
-_FILES = ("questions", "register", "archive", "examples", "neighbours", "oos", "taxonomy", "abbreviations")
+_FILES = (
+    "questions",
+    "register",
+    "archive",
+    "reasks",
+    "documents",
+    "examples",
+    "neighbours",
+    "oos",
+    "taxonomy",
+    "abbreviations",
+)
 _TABLES = {
     "desk": {"name", "language", "licence", "intended_use", "data", "limits"},
     "data": {*_FILES, "text", "targets", "split", "train_on", "measure_on", "groups"},
     "training": {option.name for option in fields(TrainingOptions)} | {"random_state"},
+    "reuse": {"oldest_days"},
     "promise": None,
 }
-
-
-_OPTION_KINDS: dict[str, Any] = {
-    "loss": str,
-    "C": int | float,
-    "char_ngrams": list,
-    "unmarked_copies": bool,
-    "name_classes": bool,
-    **dict.fromkeys(("n_folds", "max_weights", "word_ngrams", "pair_window", "min_df", "n_bits", "n_jobs"), int),
-    "random_state": int,
+_KINDS: dict[str, dict[str, Any]] = {
+    "training": {
+        "loss": str,
+        "C": int | float,
+        "char_ngrams": list,
+        "unmarked_copies": bool,
+        "name_classes": bool,
+        **dict.fromkeys(("n_folds", "max_weights", "word_ngrams", "pair_window", "min_df", "n_bits", "n_jobs"), int),
+        "random_state": int,
+    },
+    "reuse": {"oldest_days": int},
 }
 
 
@@ -43,7 +56,7 @@ class Recipe:
     ----------
     path : Path
         The recipe; paths in it are relative to its folder.
-    desk, data, training, promise : dict
+    desk, data, training, reuse, promise : dict
         Its tables.
     """
 
@@ -51,6 +64,7 @@ class Recipe:
     desk: dict[str, Any]
     data: dict[str, Any]
     training: dict[str, Any]
+    reuse: dict[str, Any]
     promise: dict[str, float]
 
     def file(self, name: str) -> Path | None:
@@ -64,7 +78,7 @@ def read_recipe(path: str | Path) -> Recipe:
     Parameters
     ----------
     path : str or Path
-        A TOML file with tables ``desk``, ``data``, ``training`` and ``promise``.
+        A TOML file with tables ``desk``, ``data``, ``training``, ``reuse`` and ``promise``.
 
     Returns
     -------
@@ -100,13 +114,19 @@ def read_recipe(path: str | Path) -> Recipe:
                 problems.append(
                     f"[data] {name} must be a file beside the recipe, got {data[name]!r}, which is not there"
                 )
-    for name, kind in _OPTION_KINDS.items():
-        value = tree.get("training", {}).get(name) if isinstance(tree.get("training", {}), dict) else None
-        if value is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
-            problems.append(f"[training] {name} must be of type {kind}, got {value!r}")
+    problems += [
+        f"[{table}] {name} must be of type {kind}, got {tree[table][name]!r}"
+        for table, kinds in _KINDS.items()
+        for name, kind in kinds.items()
+        if isinstance(tree.get(table), dict) and name in tree[table] and not _is(tree[table][name], kind)
+    ]
     if problems:
         raise RecipeError(path=path, problems=problems)
     return Recipe(path, *(dict(tree.get(name, {})) for name in _TABLES))
+
+
+def _is(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
 
 
 def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = None) -> Triager:
@@ -146,7 +166,7 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
         key: tuple(value) if isinstance(value, list) else value for key, value in recipe.training.items()
     }
     random_state: int = options.pop("random_state", 0)
-    abbreviations, neighbours = recipe.file("abbreviations"), recipe.file("neighbours")
+    abbreviations = recipe.file("abbreviations")
     return train(
         chosen,
         text=text,
@@ -157,8 +177,11 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
         promise=recipe.promise,
         random_state=random_state,
         groups=data.get("groups"),
-        examples=_chosen_examples(recipe, text),
-        neighbours=None if neighbours is None else _of_splits(read_table(neighbours), recipe),
+        reasks=_chosen(recipe, "reasks"),
+        documents=recipe.file("documents"),
+        oldest_days=recipe.reuse.get("oldest_days"),
+        examples=_chosen(recipe, "examples"),
+        neighbours=_chosen(recipe, "neighbours"),
         taxonomy=recipe.file("taxonomy"),
         language=recipe.desk.get("language"),
         abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),
@@ -182,19 +205,7 @@ def _chosen_messages(recipe: Recipe, text: str) -> list[str] | None:
     return None if path is None else out_of_scope_texts(_of_splits(read_table(path), recipe), text)
 
 
-def _chosen_examples(recipe: Recipe, text: str) -> pd.DataFrame | None:
-    """Return further examples; those that point to an answered question get its labels."""
-    path = recipe.file("examples")
-    if path is None:
-        return None
-    rows = _of_splits(read_table(path), recipe)
-    archive = recipe.file("archive")
-    if archive is not None and "archive_id" in rows.columns:
-        answered = read_table(archive).set_index("id")
-        rows = rows[rows["archive_id"].isin(answered.index)]
-        rows = (
-            rows[[text, "archive_id"]]
-            .join(answered, on="archive_id")
-            .drop(columns=["question", "answer", "archive_id"])
-        )
-    return rows.reset_index(drop=True)
+def _chosen(recipe: Recipe, name: str) -> pd.DataFrame | None:
+    """Return the rows to train on of one of the data files, None where the recipe names none."""
+    path = recipe.file(name)
+    return None if path is None else _of_splits(read_table(path), recipe).reset_index(drop=True)

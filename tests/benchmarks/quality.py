@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -287,9 +287,14 @@ def train_desk(
         neighbours[neighbours["author"] != without].to_csv(data["neighbours"], index=False)
     if unanswered:  # re-asks go with the answer that they point to
         answered = read_lines(Path(data["archive"]))
-        data["archive"] = str(folder / "archive.jsonl")
-        write_table(answered[~answered["matter_id"].isin(unanswered)], data["archive"])
-    tables = {"desk": recipe.desk, "data": data, "training": recipe.training, "promise": recipe.promise}
+        answered = answered[~answered["matter_id"].isin(unanswered)]
+        reasks = read_lines(Path(data["reasks"]))
+        reasks = reasks[reasks["archive_id"].isin(answered["id"]) | reasks["near"].isin(answered["id"])]
+        data |= {"archive": str(folder / "archive.jsonl"), "reasks": str(folder / "reasks.jsonl")}
+        write_table(answered, data["archive"])
+        write_table(reasks, data["reasks"])
+    tables = {"desk": recipe.desk, "data": data, "training": recipe.training, "reuse": recipe.reuse}
+    tables["promise"] = recipe.promise
     lines = []
     for title, values in tables.items():
         lines += [f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
@@ -520,7 +525,7 @@ def keep_section(title: str, notes: str, name: str, rows: list[Row], seconds: fl
     path = RESULTS / f"{title}.json"
     kept = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     kept[name] = {"seconds": round(seconds), "rows": [{**asdict(row), "holds": row.holds} for row in rows]}
-    kept = {desk: kept[desk] for desk in DESKS if desk in kept}
+    kept = {section: kept[section] for section in (*DESKS, *kept) if section in kept}
     path.write_text(json.dumps(kept, ensure_ascii=False, indent=1) + "\n", "utf-8")
     parts = [notes]
     for desk, entry in kept.items():
@@ -529,13 +534,19 @@ def keep_section(title: str, notes: str, name: str, rows: list[Row], seconds: fl
     (RESULTS / f"{title}.md").write_text("\n".join(parts), "utf-8")
 
 
-def run_desks(title: str, doc: str | None, notes: str, measure: Callable[[str, bool], Iterator[Row]]) -> None:
+def run_desks(
+    title: str,
+    doc: str | None,
+    notes: str,
+    measure: Callable[[str, bool], Iterator[Row]],
+    sections: Sequence[str] = tuple(DESKS),
+) -> None:
     """Run a benchmark with a section a desk: print its table, and keep it unless it is for validation."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=list(DESKS), action="append", help="measure this desk; may be repeated")
+    parser.add_argument("--only", choices=sections, action="append", help="measure this section; may be repeated")
     parser.add_argument("--validation", action="store_true", help="measure on validation rows, keep nothing")
     chosen = parser.parse_args()
-    for name in chosen.only or DESKS:
+    for name in chosen.only or sections:
         start = time.perf_counter()
         rows = list(measure(name, chosen.validation))
         seconds = time.perf_counter() - start

@@ -41,8 +41,11 @@ def saturate(scores: Floats, offset: float) -> Floats:
 
 
 def fit_weights(
-    features: Sequence[Floats], rights: Sequence[npt.NDArray[np.bool_]], start: Sequence[float]
-) -> tuple[npt.NDArray[np.float64], float]:
+    features: Sequence[Floats],
+    rights: Sequence[npt.NDArray[np.bool_]],
+    start: Sequence[float],
+    kinds: npt.NDArray[np.intp] | None = None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
     """Weigh features so that the softmax of their sum gives the right outcomes the most probability.
 
     Parameters
@@ -52,22 +55,32 @@ def fit_weights(
         Outcomes that are right for a row, one array a question asked of it; several may be.
     start : sequence of float
         First weights.
+    kinds : intp array of shape (n_outcomes,), optional
+        Outcomes of different kinds, numbered from 0, have weights of their own. One kind by default.
 
     Returns
     -------
-    weights : float64 array of shape (n_features,)
+    weights : float64 array of shape (n_kinds, n_features)
         In [0, 20].
+    constants : float64 array of shape (n_kinds,)
+        What each kind's outcomes have beside that sum, in [-20, 20]; that of the first is 0.
     surprise : float
         Mean negative logarithm of the probability of the right outcomes.
 
     Notes
     -----
-    With one feature this is temperature scaling (Guo et al. 2017).
+    With one feature and one kind this is temperature scaling (Guo et al. 2017).
     """
-    stack = np.stack([feature.astype(np.float32) for feature in features])
+    stack = [feature.astype(np.float32) for feature in features]
+    kind = np.zeros(stack[0].shape[1], np.intp) if kinds is None else kinds
+    n_kinds, n_features = int(kind.max(initial=0)) + 1, len(stack)
 
-    def loss(weights: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        logits = np.tensordot(weights.astype(np.float32), stack, 1)
+    def loss(numbers: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        weights, constants = _parted(numbers, n_kinds, n_features)
+        logits = np.zeros(stack[0].shape, np.float32)
+        for feature, weight in zip(stack, weights.T.astype(np.float32), strict=True):
+            logits += weight[kind] * feature
+        logits += constants[kind].astype(np.float32)
         probability = softmax(logits)
         surprise, pull = 0.0, len(rights) * probability
         for right in rights:
@@ -75,15 +88,26 @@ def fit_weights(
             total = np.maximum(hit.sum(1, keepdims=True), 1e-12)
             pull -= hit / total
             surprise -= float(np.log(total, dtype=np.float64).mean())
-        gradient = np.array([np.sum(pull * feature, dtype=np.float64) for feature in stack]) / len(pull)
+        by_outcome = [np.einsum("ij,ij->j", pull, feature, dtype=np.float64) for feature in stack]
+        by_kind = [np.bincount(kind, column, n_kinds) for column in by_outcome]
+        of_constants = np.bincount(kind, pull.sum(0, dtype=np.float64), n_kinds)[1:]
+        gradient = np.concatenate((np.stack(by_kind, 1).ravel(), of_constants)) / len(pull)
         return surprise / len(rights), gradient / len(rights)
 
     found = scipy.optimize.minimize(
         loss,
-        np.array(start),
+        np.concatenate((np.tile(start, n_kinds), np.zeros(n_kinds - 1))),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0, _LARGEST_WEIGHT)] * len(stack),
+        bounds=[(0, _LARGEST_WEIGHT)] * (n_kinds * n_features) + [(-_LARGEST_WEIGHT, _LARGEST_WEIGHT)] * (n_kinds - 1),
         options={"maxiter": 60},
     )
-    return found.x, float(found.fun)
+    return *_parted(found.x, n_kinds, n_features), float(found.fun)
+
+
+def _parted(
+    numbers: npt.NDArray[np.float64], n_kinds: int, n_features: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the weights of each kind, and the constants."""
+    n_weights = n_kinds * n_features
+    return numbers[:n_weights].reshape(n_kinds, n_features), np.concatenate(([0.0], numbers[n_weights:]))

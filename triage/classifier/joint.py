@@ -73,8 +73,10 @@ class JointClassifier:
     starts : int32 array of shape (n_features + 1,)
         The weights as a sparse matrix by rows, in units of `scale`.
     scale, intercept : float32 arrays of shape (n_columns,)
-    shares : float64 array of shape (n_blocks,)
-        Weight of each block in the score of a combination.
+    shares : float64 array of shape (n_kinds, n_blocks)
+        Weight of each block in the score of a combination; one kind, or with `apart` two.
+    constants : float64 array of shape (n_kinds,)
+        What a combination's score has beside its blocks.
     temperatures : float64 array of shape (n_targets,)
         Exponent on each target's probabilities that calibrates them.
     within : dict of str to str
@@ -83,6 +85,9 @@ class JointClassifier:
         Where scores saturate, see `saturate`.
     alone : dict of str to float
         What makes the softmax of a target's own block alone a calibrated probability.
+    apart : str or None
+        A target that may have no label: combinations in which it is empty are of the second kind, all others of the
+        first.
     added : int32 array of shape (n_added, n_targets), or None
         Combinations that training never saw: scored by the blocks of their labels. A label that a block has not
         learnt, as the block of combinations has none of these, scores -1: what a row is not.
@@ -97,10 +102,12 @@ class JointClassifier:
     scale: Floats
     intercept: Floats
     shares: Floats
+    constants: Floats
     temperatures: Floats
     within: dict[str, str] = field(default_factory=dict)
     offset: float = 0.0
     alone: dict[str, float] = field(default_factory=dict)
+    apart: str | None = None
     added: npt.NDArray[np.int32] | None = None
 
     @cached_property
@@ -140,6 +147,21 @@ class JointClassifier:
             parts.append(np.concatenate((start + place, np.where(known, start + new, not_learnt))))
         return parts
 
+    @cached_property
+    def _kind(self) -> Codes:
+        """The kind of each combination, those of training and the added ones."""
+        codes = self.combinations if self.added is None else np.concatenate((self.combinations, self.added))
+        if self.apart is None:
+            return np.zeros(len(codes), np.intp)
+        empty = self.classes[self.apart].index("")
+        kind: Codes = (codes[:, list(self.classes).index(self.apart)] == empty).astype(np.intp)
+        return kind
+
+    @cached_property
+    def _weighted_parts(self) -> list[tuple[Codes, npt.NDArray[np.float32]]]:
+        """For each block its `_parts`, and its share in the score of each combination."""
+        return list(zip(self._parts, self.shares.T[:, self._kind].astype(np.float32), strict=True))
+
     def scores(self, X: sp.csr_matrix) -> Floats:
         """Return the linear scores of all blocks.
 
@@ -171,8 +193,8 @@ class JointClassifier:
         if self.added is not None:
             not_learnt = saturate(np.full((len(scores), 1), -1, scores.dtype), self.offset)
             saturated = np.hstack((saturated, not_learnt))
-        logits = np.zeros((len(scores), len(self._parts[0])), np.float32)
-        for columns, share in zip(self._parts, self.shares.astype(np.float32), strict=True):
+        logits = np.tile(self.constants[self._kind].astype(np.float32), (len(scores), 1))
+        for columns, share in self._weighted_parts:
             logits += share * saturated[:, columns]
         return logits
 
@@ -212,8 +234,8 @@ class JointClassifier:
             what saturation takes from a score, it takes from all its features alike.
         """
         column = np.zeros(len(self.intercept) + 1)
-        for columns, share in zip(self._parts, self.shares, strict=True):
-            column += share * np.bincount(columns, difference, len(column))
+        for columns, share in self._weighted_parts:
+            column += np.bincount(columns, share * difference, len(column))
         column = column[:-1]
         # From the intercept to the score, the saturated score rises by this much for each unit of the linear one.
         added = scores.astype(np.float64) - self.intercept
@@ -226,7 +248,7 @@ class JointClassifier:
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return the classes as JSON values, and the numbers as arrays."""
-        names = ("combinations", "values", "starts", "scale", "intercept", "shares", "temperatures")
+        names = ("combinations", "values", "starts", "scale", "intercept", "temperatures")
         classes = [{"target": target, "labels": labels} for target, labels in self.classes.items()]
         settings = {
             "classes": classes,
@@ -235,10 +257,16 @@ class JointClassifier:
             "offset": self.offset,
             **({"alone": self.alone} if self.alone else {}),
         }
+        arrays = {name: getattr(self, name) for name in names}
+        if self.apart is None:  # as bundles were before there were kinds
+            arrays["shares"] = self.shares[0]
+        else:
+            settings["apart"] = self.apart
+            arrays |= {"shares": self.shares, "constants": self.constants}
         # Steps from column to column, low bytes apart from high ones: mostly small numbers, which deflate well.
         steps = np.diff(self.columns, prepend=np.uint16(0))
         packed = np.stack((steps & 0xFF, steps >> 8)).astype(np.uint8)
-        return settings, {**{name: getattr(self, name) for name in names}, "steps": packed}
+        return settings, {**arrays, "steps": packed}
 
     @classmethod
     def from_state(cls, settings: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
@@ -251,12 +279,15 @@ class JointClassifier:
                 raise ValueError(f"steps must be 8-bit, got {steps.dtype}")
             low, high = steps.astype(np.uint16)
             arrays["columns"] = np.cumsum(low + (high << 8), dtype=np.uint16)
+        if settings.get("apart") is None:
+            arrays |= {"shares": arrays["shares"][None], "constants": np.zeros(1)}
         return cls(
             classes=classes,
             blocks=tuple(settings["blocks"]),
             within=settings["within"],
             offset=settings["offset"],
             alone=settings.get("alone", {}),  # bundles of before the register have none
+            apart=settings.get("apart"),
             **arrays,
         )
 
@@ -292,8 +323,9 @@ def fit_joint(
     *,
     options: JointOptions,
     groups: npt.NDArray[Any] | None = None,
-    n_held_out: int | None = None,
+    n_measured: int | None = None,
     within: Mapping[str, str] | None = None,
+    apart: str | None = None,
 ) -> tuple[JointClassifier, Floats]:
     """Train all targets together from one matrix.
 
@@ -305,15 +337,17 @@ def fit_joint(
     options : JointOptions
     groups : array of shape (n_rows,) or None
         Rows of one group are held out together; None holds out every row by itself.
-    n_held_out : int or None
-        The first so many rows are the table's own; the rest only train and are not measured. None for all.
+    n_measured : int or None
+        The first so many rows are the table's own, which calibrate; the rest only train. None for all.
     within : mapping of str to str or None
         Targets that only mean something within another.
+    apart : str or None
+        A target that may be empty; the blocks have shares of their own in combinations in which it is.
 
     Returns
     -------
     classifier : JointClassifier
-    held_out : float32 array of shape (n_held_out, n_columns)
+    held_out : float32 array of shape (n_rows, n_columns)
         Scores of the rows by models that had not seen their group.
 
     Raises
@@ -346,8 +380,7 @@ def fit_joint(
         raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
     group_of = np.arange(X.shape[0]) if groups is None else np.unique(groups, return_inverse=True)[1]
     fitted = fit_scores(X, block_codes, sizes, group_of, vars(options))
-    n_measured = X.shape[0] if n_held_out is None else n_held_out
-    held_out = np.hstack([scores.held_out[:n_measured] for scores in fitted])
+    held_out = np.hstack([scores.held_out for scores in fitted])
     intercept = np.concatenate([scores.intercept for scores in fitted]).astype(np.float32)
     classifier = JointClassifier(
         classes=classes,
@@ -358,14 +391,18 @@ def fit_joint(
         starts=np.zeros(X.shape[1] + 1, np.int32),
         scale=np.ones(len(intercept), np.float32),
         intercept=intercept,
-        shares=np.ones(len(blocks)),
+        shares=np.ones((1, len(blocks))),
+        constants=np.zeros(1),
         temperatures=np.ones(len(classes)),
         within=dict(within or {}),
+        apart=apart if apart is not None and "" in classes[apart] else None,
     )
     known = {target: code[:n_measured] for target, code in codes.items()}
-    calibrated = _calibrate(classifier, held_out, known)
+    calibrated = _calibrate(classifier, held_out[:n_measured], known)
     coef = np.hstack([scores.coef for scores in fitted])
-    share = np.repeat(calibrated.shares, sizes).astype(np.float32)
+    share = np.zeros(len(intercept), np.float32)  # the largest that a column has in any combination
+    for of_block, shares in calibrated._weighted_parts:
+        np.maximum.at(share, of_block, shares)
     kept, columns, starts, scale = _compress(X, coef, share, options.max_weights)
     return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
 
@@ -396,15 +433,16 @@ def _calibrate(classifier: JointClassifier, held_out: Floats, codes: Mapping[str
     }
     start = [4.0 if block == JOINT or len(classifier.classes) == 1 else 1.0 for block in classifier.blocks]
 
-    def weigh(offset: float, rows: slice) -> tuple[npt.NDArray[np.float64], float]:
-        """Fit the shares for all targets at once; each row counts once for each."""
+    def weigh(offset: float, rows: slice) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+        """Fit shares and constants for all targets at once; each row counts once for each."""
         saturated = saturate(held_out[rows], offset)
         parts = [saturated[:, columns] for columns in classifier._parts]
-        return fit_weights(parts, [outcome[rows] for outcome in right.values()], start)
+        return fit_weights(parts, [outcome[rows] for outcome in right.values()], start, classifier._kind)
 
     step = max(1, len(held_out) // _ROWS_FOR_OFFSET)
-    offset = min(_OFFSETS, key=lambda tried: weigh(tried, slice(None, None, step))[1])
-    weighed = replace(classifier, shares=weigh(offset, slice(None))[0], offset=offset)
+    offset = min(_OFFSETS, key=lambda tried: weigh(tried, slice(None, None, step))[-1])
+    shares, constants, _ = weigh(offset, slice(None))
+    weighed = replace(classifier, shares=shares, constants=constants, offset=offset)
     if len(classifier.classes) == 1:
         return weighed
     joint = softmax(weighed.combination_scores(held_out))
@@ -421,5 +459,5 @@ def _calibrate(classifier: JointClassifier, held_out: Floats, codes: Mapping[str
     for target in classifier.classes:
         start_column, size = weighed._spans[target]
         own = saturate(held_out[:, start_column : start_column + size], offset)
-        weighed.alone[target] = float(fit_weights([own], [codes[target][:, None] == np.arange(size)], [4.0])[0][0])
+        weighed.alone[target] = float(fit_weights([own], [codes[target][:, None] == np.arange(size)], [4.0])[0][0, 0])
     return weighed

@@ -99,7 +99,7 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):
         (scores,) = fit_scores(sp.csr_matrix(X), [codes], [len(self.classes_)], group_of, self.get_params())
         self.coef_, self.intercept_, self.held_out_scores_ = scores.coef, scores.intercept, scores.held_out
         right = codes[:, None] == np.arange(len(self.classes_))
-        self.temperature_ = float(fit_weights([scores.held_out], [right], [4.0])[0][0])
+        self.temperature_ = float(fit_weights([scores.held_out], [right], [4.0])[0][0, 0])
         return self
 
     def _scores(self, X: Any) -> Floats:

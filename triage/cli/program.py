@@ -19,6 +19,7 @@ from triage.cli import archive, register
 from triage.cli.questions import Chunk, read, rows_of_split, watch
 from triage.cli.tables import result_table, suggestion_table
 from triage.cli.terminal import (
+    ArchiveOption,
     AsOfOption,
     FormatOption,
     KOption,
@@ -127,6 +128,7 @@ def predict(
     as_of: AsOfOption = None,
     format: FormatOption = Lines.JSONL,
     k: KOption = 5,
+    archive: ArchiveOption = None,
     full: Annotated[bool, typer.Option("--full", help="Whole rankings, the words that decided, and answers.")] = False,
     output: Annotated[
         Path | None,
@@ -139,9 +141,8 @@ def predict(
         day = day_option(as_of)
         if output is not None:
             check_output(output)
-        from triage.triager import load
 
-        triager = load(model)
+        triager = _load(model, archive)
         chunks = watch(read(file, text))
         if output is not None:
             write_table(triager, chunks, output, text=text, as_of=day)
@@ -187,19 +188,26 @@ def similar(
     texts: Annotated[list[str], typer.Argument(metavar="TEXT...", help="Questions.", show_default=False)],
     k: Annotated[int, typer.Option("-k", min=1, help="Largest number of suggestions a question.")] = 5,
     as_of: AsOfOption = None,
+    archive: ArchiveOption = None,
     format: FormatOption = Lines.JSONL,
 ) -> None:
-    """Find the questions nearest to each TEXT among those that MODEL knows."""
+    """Find the questions nearest to each TEXT among those that MODEL, or an archive, knows."""
     with guard():
-        from triage.triager import load
-
-        found = load(model).similar(texts, k=k, as_of=day_option(as_of))
+        found = _load(model, archive).similar(texts, k=k, as_of=day_option(as_of))
         if format is Lines.TABLE:
             for text, suggestions in zip(texts, found, strict=True):
                 show(suggestion_table(text, suggestions))
         else:
             for number, suggestions in enumerate(found, 1):
                 emit([{"line": number, "suggestions": [suggestion.to_dict() for suggestion in suggestions]}])
+
+
+def _load(model: Path, archive: Path | None) -> Triager:
+    """Load a desk, with the answers of an archive in the place of its own."""
+    from triage.triager import load
+
+    triager = load(model)
+    return triager if archive is None else triager.with_archive(archive, index=f"{archive}.index")
 
 
 # Answers out

@@ -40,6 +40,14 @@ AsOfOption = Annotated[
     str | None,
     typer.Option("--as-of", metavar="DATE", help="Day on which a body must be competent; today by default."),
 ]
+ArchiveOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--archive",
+        metavar="FILE",
+        help="Suggest the answers of this archive, not those MODEL was trained with; its index is kept in FILE.index.",
+    ),
+]
 FormatOption = Annotated[Lines, typer.Option("--format", help="JSON Lines, or a table for people.")]
 LanguageOption = Annotated[
     str | None,

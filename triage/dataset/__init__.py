@@ -6,7 +6,7 @@ message never repeats what a cell of text says.
 """
 
 from triage.dataset.checks import MAX_TEXT_CHARS
-from triage.dataset.files import Source, iter_rows, iter_texts, read_table, write_table
+from triage.dataset.files import Source, iter_rows, iter_texts, name_of, read_table, write_table
 from triage.dataset.questions import SPLITS, fingerprint, read_questions
 from triage.dataset.register import REGISTER_TARGETS, day_of, name_columns, read_register_table
 from triage.dataset.taxonomy import (
@@ -28,6 +28,7 @@ __all__ = [
     "iter_rows",
     "iter_texts",
     "name_columns",
+    "name_of",
     "read_abbreviations",
     "read_questions",
     "read_register_table",

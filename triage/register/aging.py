@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from triage.dataset import checks
+from triage.register.documents import Documents
 from triage.register.table import BODY, Register, body_of, to_day
 
 _COLUMNS = ("id", "matter_id", "date", "reason", "label", "now")
@@ -49,7 +50,14 @@ def outdated(register: Register, rows: Iterable[Mapping[str, Any]], as_of: Any =
     return pd.DataFrame(found, columns=_COLUMNS)
 
 
-def staleness(register: Register | None, answer: Mapping[str, Any], as_of: Any = None) -> str | None:
+def staleness(
+    register: Register | None,
+    answer: Mapping[str, Any],
+    as_of: Any = None,
+    *,
+    documents: Documents | None = None,
+    oldest_days: int | None = None,
+) -> str | None:
     """Say in words why an answer is out of date.
 
     Parameters
@@ -57,9 +65,14 @@ def staleness(register: Register | None, answer: Mapping[str, Any], as_of: Any =
     register : Register or None
         None where only the answer itself can tell.
     answer : mapping
-        As a row of `outdated`.
+        As a row of `outdated`; its ``legal_basis`` is a list of texts.
     as_of : date or ISO text, optional
         Today by default.
+    documents : Documents, optional
+        Legal documents that are not in force for ever. Where an answer names no legal basis, what its text cites
+        counts.
+    oldest_days : int, optional
+        An answer given more days before `as_of` is out of date.
 
     Returns
     -------
@@ -76,9 +89,16 @@ def staleness(register: Register | None, answer: Mapping[str, Any], as_of: Any =
     >>> staleness(None, {"id": "a1", "valid_to": "2025-12-31"}, "2026-03-01")
     'valid until 2025-12-31'
     """
-    reason, label, now = _reason(register, answer, to_day(as_of))
+    day = to_day(as_of)
+    reason, label, now = _reason(register, answer, day)
     if reason is None:
-        return None
+        basis = answer.get("legal_basis") or [answer.get("answer") or ""]
+        problem = None if documents is None else documents.problem(basis, day)
+        given = answer.get("date")
+        if problem is None and oldest_days is not None and not checks.is_missing(given):
+            age = (day - to_day(given)).days
+            problem = f"given {age} days ago" if age > oldest_days else None
+        return problem
     return {
         "superseded": f"superseded by {answer.get('superseded_by')}",
         "expired": f"valid until {answer.get('valid_to')}",

@@ -2,5 +2,6 @@
 
 from triage.triager.desk import Triager, load
 from triage.triager.reading import DECIDING
+from triage.triager.suggesting import Reuse
 
-__all__ = ["DECIDING", "Triager", "load"]
+__all__ = ["DECIDING", "Reuse", "Triager", "load"]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from triage.archive import Archive
 from triage.bundle import load_bundle, save_bundle
 from triage.classifier import JointClassifier, Outcomes, softmax
 from triage.dataset import Taxonomy, checks
@@ -23,11 +24,12 @@ from triage.features import QuestionVectorizer, check_texts, chunks
 from triage.records import Decision, Match, Suggestion, TriageResult
 from triage.register import DatedOutcomes, Register
 from triage.scope import ScopeDetector
+from triage.triager.answered import Following, Records
 from triage.triager.evidence import Evidence, both_sides, forward_to
 from triage.triager.reading import DECIDING, JURISDICTION, MATTER, Reader, Reading, as_days
 from triage.triager.reasons import Reasons
 from triage.triager.storing import contents_of, parts_of
-from triage.triager.suggesting import Suggester
+from triage.triager.suggesting import Reuse, Suggester
 
 _CHUNK_TEXTS = 1024  # texts read at once; bounds memory, and rows do not depend on it
 
@@ -44,7 +46,6 @@ class _Decided:
     probabilities, codes, best : dict of str to array
         Of each target: probabilities (n_texts, n_classes), code of the reason, best class.
     conflict : bool array of shape (n_texts,), or None
-    routes : list of str
     """
 
     outcomes: Outcomes
@@ -53,7 +54,6 @@ class _Decided:
     codes: dict[str, npt.NDArray[np.int8]]
     best: dict[str, npt.NDArray[Any]]
     conflict: npt.NDArray[np.bool_] | None
-    routes: list[str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +82,10 @@ class Triager:
     labelled : list of mapping
         Labels that were trained on, without the texts: ``id``, ``matter_id``, ``date``, ``jurisdiction``, ``level``,
         ``agency``; with a register only.
+    reuse : Reuse
+        When an answer is offered for reuse.
+    following : Following or None
+        The archive whose answers are suggested in the place of `records`, see `with_archive`.
     n_jobs : int or None
         Threads for large batches (joblib).
     """
@@ -97,6 +101,8 @@ class Triager:
     taxonomy: Taxonomy | None = None
     register: Register | None = None
     labelled: list[dict[str, Any]] = field(default_factory=list)
+    reuse: Reuse = field(default_factory=Reuse)
+    following: Following | None = None
     n_jobs: int | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +136,7 @@ class Triager:
     @cached_property
     def suggester(self) -> Suggester:
         """The earlier questions, to be found again."""
-        return Suggester(self.reader, self.records)
+        return Suggester(self.reader, self.following or Records(self.features, self.records), self.reuse)
 
     def with_register(self, register: Any, taxonomy: Taxonomy | None = None) -> Triager:
         """Return the same desk with another register.
@@ -161,6 +167,34 @@ class Triager:
             problem = "must go on to have rows of matter {!r}, which the desk has learnt; end it by valid_to"
             checks.raise_if([Fault(None, "matter_id", problem.format(name)) for name in gone], "register")
         return replace(self, register=new, taxonomy=taxonomy)
+
+    def with_archive(self, archive: Archive | str | Path, index: str | Path | None = None) -> Triager:
+        """Return the same desk with the answers of an archive in the place of those it was trained with.
+
+        Parameters
+        ----------
+        archive : Archive or path
+            What is added to it, changed or removed, by whichever process, is so for the next question as well.
+        index : path, optional
+            Folder where the index of its answers is kept, so that the next start need not make it anew. One process
+            at a time may write it.
+
+        Returns
+        -------
+        Triager
+            `save` stores the answers it was trained with, not those of the archive.
+
+        Raises
+        ------
+        ArchiveError
+            If there is no archive, or it cannot be read.
+        BundleError
+            If the index is damaged, or the folder holds anything else.
+        """
+        if not isinstance(archive, Archive):
+            archive = Archive(archive, create=False)
+        folder = None if index is None else Path(index)
+        return replace(self, following=Following(self.features, archive, folder))
 
     # --- reading and deciding -------------------------------------------------------------------
 
@@ -205,8 +239,7 @@ class Triager:
         best = outcomes.best(joint, probabilities)
         outside = reading.scope >= self.scope.threshold
         conflict = None if dated is None else self.reader.contradicts(reading, probabilities[MATTER], dated)
-        deciding = [target for target in DECIDING if target in probabilities] or list(probabilities)
-        disputed = [JURISDICTION] if JURISDICTION in probabilities else deciding
+        disputed = [JURISDICTION] if JURISDICTION in probabilities else self._deciding
         row = np.arange(len(outside))
         codes = {
             target: review_reasons(
@@ -221,9 +254,18 @@ class Triager:
         }
         for target, outer in outcomes.within.items():  # a level means nothing while the jurisdiction is open
             codes[target] = np.where(codes[outer] == 0, codes[target], codes[outer])
-        labels = {target: self.classes_[target][place] for target, place in best.items()}
-        routes = route_of(codes, labels, deciding=deciding).tolist()
-        return _Decided(outcomes, dated, probabilities, codes, best, conflict, routes)
+        return _Decided(outcomes, dated, probabilities, codes, best, conflict)
+
+    @property
+    def _deciding(self) -> list[str]:
+        """Targets that must be assigned for a question to leave the desk."""
+        return [target for target in DECIDING if target in self.targets] or list(self.targets)
+
+    def _routes(self, decided: _Decided, reusable: npt.NDArray[np.bool_] | None = None) -> list[str]:
+        """Return where each question goes."""
+        labels = {target: self.classes_[target][place] for target, place in decided.best.items()}
+        routes: list[str] = route_of(decided.codes, labels, deciding=self._deciding, reusable=reusable).tolist()
+        return routes
 
     # --- answers --------------------------------------------------------------------------------
 
@@ -238,7 +280,7 @@ class Triager:
             Day on which a body must be competent, and an answer hold; today by default. It decides which rows of the
             register count; the labels of a desk without a register are the same on every day.
         k : int, default=5
-            Most suggestions a question; 0 for none.
+            Most suggestions a question; 0 for none, and then none is routed to ``reuse``.
 
         Returns
         -------
@@ -261,8 +303,10 @@ class Triager:
             decided = self._decide(reading, days[places[0]])
             asked, on = [found[place] for place in places], [days[place] for place in places]
             suggestions = self.suggester.suggest(asked, reading, k, on) if k else [[]] * len(places)
+            routes = self._routes(decided, self.suggester.offered(suggestions) if k else None)
             for row, place in enumerate(places):
-                results[place] = self._result(asked[row], on[row], reading, decided, row, tuple(suggestions[row]))
+                suggested = tuple(suggestions[row])
+                results[place] = self._result(asked[row], on[row], reading, decided, row, routes[row], suggested)
         return [results[place] for place in range(len(found))]
 
     def _result(
@@ -272,6 +316,7 @@ class Triager:
         reading: Reading,
         decided: _Decided,
         row: int,
+        route: str,
         suggestions: tuple[Suggestion, ...],
     ) -> TriageResult:
         """Return the answer to one question."""
@@ -300,9 +345,8 @@ class Triager:
                 alone = self.classifier.probability_alone(reading.scores[row : row + 1], JURISDICTION)[0]
                 evidence["conflict"] = both_sides(evidence["matter"], alone, self.classifier.classes[JURISDICTION])
             if "agency" in decisions:
-                forward = decided.routes[row] == "forward"
-                evidence["forward_to"] = forward_to(decisions["agency"], self.taxonomy) if forward else None
-        return TriageResult(decisions, decided.routes[row], suggestions, evidence)
+                evidence["forward_to"] = forward_to(decisions["agency"], self.taxonomy) if route == "forward" else None
+        return TriageResult(decisions, route, suggestions, evidence)
 
     def _evidence(self, decided: _Decided) -> Evidence:
         assert self.register is not None
@@ -361,18 +405,16 @@ class Triager:
         order: list[int] = []
         for places, reading in self._parts(found, days):
             order += places
-            for name, cells in self._columns(reading, days[places[0]]).items():
+            for name, cells in self._columns(reading, [days[place] for place in places]).items():
                 columns[name] += cells
-            columns["suggestion_id"] += self.suggester.nearest_ids(reading)
-            columns["suggestion_p_reuse"] += [np.nan] * len(places)
         if order != sorted(order):
             back = np.argsort(order).tolist()
             columns = {name: [cells[row] for row in back] for name, cells in columns.items()}
         return pd.DataFrame(columns, index=index)
 
-    def _columns(self, reading: Reading, day: str | None) -> dict[str, list[Any]]:
-        """Return the columns of `predict_frame` for texts that share a day's meaning."""
-        decided = self._decide(reading, day)
+    def _columns(self, reading: Reading, days: Sequence[str | None]) -> dict[str, list[Any]]:
+        """Return the columns of `predict_frame` for texts on whose days the outcomes mean the same."""
+        decided = self._decide(reading, days[0])
         row = np.arange(len(reading.empty))
         columns: dict[str, list[Any]] = {}
         for target, probability in decided.probabilities.items():
@@ -381,7 +423,11 @@ class Triager:
             columns[f"{target}_probability"] = probability[row, best].tolist()
             columns[f"{target}_status"] = np.where(codes == 0, "assigned", "review").tolist()
             columns[f"{target}_reason"] = [REASON_OF_CODE[code] for code in codes.tolist()]
-        return {**columns, "route": decided.routes}
+        found = self.suggester.ranked(reading, 1)
+        columns["suggestion_id"] = [one.records[0]["id"] if one.records else None for one in found]
+        columns["suggestion_p_reuse"] = [one.p_reuse[0] if one.records else np.nan for one in found]
+        columns["route"] = self._routes(decided, self.suggester.reusable(found, days))
+        return columns
 
     def predict_proba(self, texts: Iterable[str], target: str, as_of: Any = None) -> npt.NDArray[Any]:
         """Return the calibrated probabilities of one target.
@@ -487,10 +533,12 @@ class Triager:
         Returns
         -------
         list of list of Suggestion
-            Most similar first; only questions that share something with the text. The similarity is the cosine of the
-            features; with a register, an answer on a matter that the text is hardly about counts less. ``stale`` says
-            why an answer is out of date: its last day is over, another took its place, or by the register the matter
-            is decided elsewhere than when it was given.
+            Best first; only questions that share something with the text. What counts is how near question and answer
+            are to the text by their features, and how probable it is that the text is about the answer's matter and
+            topic; the similarity is the mean of these, see `triage.reuse.ReuseModel`. ``p_reuse`` is the probability
+            that the answer fits, None where the desk was trained without re-asks. ``stale`` says why an answer is out
+            of date: its last day is over, another took its place, by the register the matter is decided elsewhere
+            than when it was given, it rests on a document that is no longer in force, or it is too old.
 
         Raises
         ------

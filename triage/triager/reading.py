@@ -95,7 +95,7 @@ class Reader:
         names = self.register.names(self.features.language, self.register.last_row)
         share = sum(
             share
-            for block, share in zip(self.learnt.blocks, self.learnt.shares, strict=True)
+            for block, share in zip(self.learnt.blocks, self.learnt.shares[0], strict=True)  # of a matter's outcomes
             if block in (JOINT, MATTER)
         )
         new = self.competence.matter_of[len(self.learnt.combinations) :]
@@ -106,11 +106,16 @@ class Reader:
         words = self.features.words(texts)
         X, known_shares = self.features.read_words([words], len(texts))
         scores = self.classifier.scores(X)
+        outcome_scores = self.outcome_scores(X, scores)
+        scope = self.scope.score(scope_statistics(outcome_scores, known_shares))
+        return Reading(X, scores, outcome_scores, scope, ~words.readable())
+
+    def outcome_scores(self, X: sp.csr_matrix, scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the score of every outcome, (n_texts, n_outcomes), from features and the classifier's scores."""
         outcome_scores = self.classifier.combination_scores(scores)
         if self._names is not None:
             outcome_scores[:, len(self.learnt.combinations) :] += self._names.scores(X)
-        scope = self.scope.score(scope_statistics(outcome_scores, known_shares))
-        return Reading(X, scores, outcome_scores, scope, ~words.readable())
+        return outcome_scores
 
     @cached_property
     def _undated(self) -> Outcomes:

@@ -15,8 +15,10 @@ from triage.classifier import JOINT, JointClassifier
 from triage.dataset import Taxonomy, Topic
 from triage.decision import Threshold
 from triage.features import BLOCKS, QuestionVectorizer
-from triage.register import Register
+from triage.register import Documents, Register
+from triage.reuse import SIGNALS, ReuseModel
 from triage.scope import ScopeDetector
+from triage.triager.suggesting import Reuse
 
 if TYPE_CHECKING:
     from triage.triager.desk import Triager
@@ -41,7 +43,42 @@ def contents_of(triager: Triager) -> Contents:
     if rows is not None:
         settings["register"] = list(rows.columns)
         tables |= {"register": rows.to_dict("records"), "labelled": list(triager.labelled)}
+    reuse = _reuse_state(triager.reuse)
+    if reuse:
+        settings["reuse"] = reuse
+        if triager.reuse.documents is not None:
+            tables["documents"] = triager.reuse.documents.rows.to_dict("records")
     return Contents(settings, arrays, tables, triager.metrics, triager.fingerprint)
+
+
+def _reuse_state(reuse: Reuse) -> dict[str, Any]:
+    """Return what a desk has learnt and been told of reuse; nothing for one that knows nothing of it."""
+    state: dict[str, Any] = {}
+    if reuse.model.none is not None:
+        state |= {"weights": dict(reuse.model.weights), "none": reuse.model.none}
+    if reuse.threshold is not None:
+        state["threshold"] = reuse.threshold.to_dict()
+    if reuse.documents is not None:
+        state["documents_language"] = reuse.documents.language
+    if reuse.oldest_days is not None:
+        state["oldest_days"] = reuse.oldest_days
+    return state
+
+
+def _reuse_of(state: Mapping[str, Any], tables: Mapping[str, Any]) -> Reuse:
+    """Return reuse from what `_reuse_state` gave."""
+    model = ReuseModel.unfitted()
+    if "none" in state:
+        model = ReuseModel({name: float(state["weights"][name]) for name in SIGNALS}, float(state["none"]))
+    numbers = (*model.weights.values(), model.none or 0.0)
+    oldest = state.get("oldest_days")
+    if not np.isfinite(numbers).all() or min(model.weights.values()) < 0 or not isinstance(oldest, int | None):
+        raise ValueError("the numbers of reuse must be finite, and its weights at least 0")
+    documents = None
+    if "documents" in tables:
+        documents = Documents.read(pd.DataFrame(tables["documents"]), state["documents_language"])
+    threshold = Threshold.from_dict(state["threshold"]) if "threshold" in state else None
+    return Reuse(model, threshold, documents, oldest)
 
 
 def parts_of(contents: Contents) -> dict[str, Any]:
@@ -70,6 +107,7 @@ def parts_of(contents: Contents) -> dict[str, Any]:
         "taxonomy": _taxonomy(settings["taxonomy"]),
         "register": register,
         "labelled": contents.tables.get("labelled", []),
+        "reuse": _reuse_of(settings.get("reuse", {}), contents.tables),
     }
 
 
@@ -89,7 +127,7 @@ def _check_fit(
     n_columns = sum(sizes[block] for block in classifier.blocks)
     buckets, starts, combinations = features.buckets_, classifier.starts, classifier.combinations
     weights = classifier.values  # noqa: PD011
-    n_weights = len(weights)
+    n_weights, n_kinds = len(weights), 1 if classifier.apart is None else 2
     for array, kinds, shape in (
         (buckets, "iu", (features.n_features_,)),
         (features.idf_, "f", (features.n_features_,)),
@@ -99,7 +137,8 @@ def _check_fit(
         (starts, "iu", (features.n_features_ + 1,)),
         (classifier.scale, "f", (n_columns,)),
         (classifier.intercept, "f", (n_columns,)),
-        (classifier.shares, "f", (len(classifier.blocks),)),
+        (classifier.shares, "f", (n_kinds, len(classifier.blocks))),
+        (classifier.constants, "f", (n_kinds,)),
         (classifier.temperatures, "f", (len(classes),)),
     ):
         if array.shape != shape or array.dtype.kind not in kinds or not np.isfinite(array).all():
@@ -114,6 +153,7 @@ def _check_fit(
         all(isinstance(labels, list) and len(labels) > 1 for labels in classes),
         all(isinstance(label, (str, int)) for labels in classes for label in labels),
         {*classifier.within.keys(), *classifier.within.values()} <= set(classifier.classes),
+        classifier.apart is None or "" in classifier.classes[classifier.apart],
         set(alone) <= set(classifier.blocks) and all(0 <= factor <= 100 for factor in alone.values()),
         set(thresholds) == set(classifier.classes),
         len(scope.weights) == 1 + len(BLOCKS),

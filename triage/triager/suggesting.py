@@ -1,26 +1,70 @@
-"""Earlier questions near a text: by their words, by the matter, and whether their answers still hold."""
+"""Earlier questions near a text, how surely their answers fit, and whether these still hold."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from triage.classifier import softmax
-from triage.index import QuestionIndex
+from triage.decision import Threshold
+from triage.index.rows import best
 from triage.records import Suggestion
-from triage.register import staleness
-from triage.triager.reading import MATTER, Reader, Reading
+from triage.register import Documents, staleness
+from triage.reuse import ReuseModel
+from triage.triager.answered import Answered, Found
+from triage.triager.reading import Reader, Reading
 from triage.triager.reasons import own_words
 
-# An answered question counts by its cosine and by how probable its matter is, the cosine times (p + 0.0001) ** 0.1:
-# on the desks' re-asks of split valid the right answer stands first for 76 and 84 of 100, by the cosine alone for
-# 61 and 64; exponents of 0.1 and 0.15 and floors of 0.01 to 0.0001 differ little.
-_LEAST_MATTER, _MATTER_WEIGHT = 1e-4, 0.1
+Floats = npt.NDArray[np.floating[Any]]
+
+_LABELS = {"matter": "matter_id", "topic": "topic"}  # signals by a label: the target, and where an answer has it
+_MOST_LIKELY = 3  # matters of a text that earlier answers are looked up on
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """When an answer is offered for reuse.
+
+    Attributes
+    ----------
+    model : ReuseModel
+    threshold : Threshold or None
+        From which probability on; None where nothing was learnt: then none is.
+    documents : Documents or None
+        Legal documents that are not in force for ever.
+    oldest_days : int or None
+        An answer given more days ago is stale.
+    """
+
+    model: ReuseModel = field(default_factory=ReuseModel.unfitted)
+    threshold: Threshold | None = None
+    documents: Documents | None = None
+    oldest_days: int | None = None
+
+    def offers(self, p_reuse: float | None) -> bool:
+        """Say whether it is sure enough that an answer fits."""
+        value = None if self.threshold is None else self.threshold.value
+        return value is not None and p_reuse is not None and p_reuse >= value
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The earlier questions found for one text, best first.
+
+    Attributes
+    ----------
+    records : list of mapping
+    similarity, p_reuse : list of float
+        Of each; the latter NaN where nothing was learnt.
+    """
+
+    records: list[Mapping[str, Any]]
+    similarity: list[float]
+    p_reuse: list[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,23 +74,19 @@ class Suggester:
     Attributes
     ----------
     reader : Reader
-    records : list of mapping
-        ``id``, ``question``, ``answer`` or None, and what is known of an answer: labels, matter, days.
+    answered : Answered
+        The earlier questions.
+    reuse : Reuse
     """
 
     reader: Reader
-    records: list[dict[str, Any]]
-
-    @cached_property
-    def index(self) -> QuestionIndex:
-        """The earlier questions by their features, made when they are first asked for."""
-        texts = [f"{record['question']}\n{record['answer'] or ''}" for record in self.records]
-        return QuestionIndex.from_matrix(self.reader.features.transform(texts), self.records)
+    answered: Answered
+    reuse: Reuse
 
     def suggest(
         self, texts: Sequence[str], reading: Reading, k: int, days: Sequence[str | None]
     ) -> list[list[Suggestion]]:
-        """Return the most similar earlier questions of each text, on its day.
+        """Return the earlier questions that serve each text best, on its day.
 
         Parameters
         ----------
@@ -61,89 +101,161 @@ class Suggester:
         Returns
         -------
         list of list of Suggestion
-            Most similar first; only questions that share something with the text.
+            Best first; only questions that share something with the text.
         """
-        if not self.records:
-            return [[] for _ in texts]
-        places, similarities = self.index.query(reading.X, k=k, weight=self._agreement(reading))
-        suggestions = []
-        for text, day, place, similarity in zip(texts, days, places.tolist(), similarities.tolist(), strict=True):
-            records = [self.records[one] for one in place]
-            matched = self._matched(text, place)
-            suggestions.append(
-                [
-                    Suggestion(
-                        record["id"],
-                        record["question"],
-                        record["answer"],
-                        score,
-                        stale=self._stale(record, day),
-                        matched=shared,
-                    )
-                    for record, score, shared in zip(records, similarity, matched, strict=True)
-                    if score > 0
-                ]
-            )
-        return suggestions
+        return [
+            [
+                Suggestion(
+                    record["id"],
+                    record["question"],
+                    record["answer"],
+                    similarity,
+                    p_reuse=None if np.isnan(p_reuse) else p_reuse,
+                    stale=self.stale(record, day),
+                    matched=shared,
+                )
+                for record, similarity, p_reuse, shared in zip(
+                    found.records, found.similarity, found.p_reuse, self._matched(text, found.records), strict=True
+                )
+            ]
+            for text, day, found in zip(texts, days, self.ranked(reading, k), strict=True)
+        ]
 
-    def _stale(self, record: Mapping[str, Any], day: str | None) -> str | None:
-        """Say why an answer is out of date on a day."""
-        if record["answer"] is None:
-            return None
-        return staleness(self.reader.register, {**record, "date": record.get("answered_at")}, day)
-
-    @cached_property
-    def _matter_of_record(self) -> npt.NDArray[np.intp] | None:
-        """Class of the matter of each earlier question, one past the last where it is unknown; None without matters."""
-        if MATTER not in self.reader.classes or not any("matter_id" in record for record in self.records):
-            return None
-        place = {matter: code for code, matter in enumerate(self.reader.classes[MATTER])}
-        return np.array([place.get(record.get("matter_id", ""), len(place)) for record in self.records], np.intp)
-
-    def _agreement(self, reading: Reading) -> npt.NDArray[np.float32] | None:
-        """Return how far the matter of each earlier question may be that of each text, (n_texts, n_records)."""
-        if self._matter_of_record is None:
-            return None
-        probabilities = self.reader.meaning(None)[0].probabilities(softmax(reading.outcome_scores))[MATTER]
-        sure = np.minimum(np.pad(probabilities, ((0, 0), (0, 1))) + np.float32(_LEAST_MATTER), 1)
-        agreement: npt.NDArray[np.float32] = (sure**_MATTER_WEIGHT).astype(np.float32)[:, self._matter_of_record]
-        return agreement
-
-    def nearest_ids(self, reading: Reading) -> list[str | None]:
-        """Return the id of the most similar earlier question of each text, None where none shares anything.
+    def ranked(self, reading: Reading, k: int) -> list[Ranked]:
+        """Return the `k` best earlier questions of each text.
 
         Parameters
         ----------
         reading : Reading
             Of n_texts.
+        k : int
 
         Returns
         -------
-        list of str or None, of length n_texts
+        list of Ranked, of length n_texts
         """
-        if not self.records:
-            return [None] * len(reading.empty)
-        places, similarities = self.index.query(reading.X, k=1, weight=self._agreement(reading))
+        ranked: list[Ranked] = []
+        probabilities = self._probabilities(reading.outcome_scores)
+        for rows, found in self.answered.found(reading.X, self._likely(probabilities)):
+            of_rows = {target: of[rows] for target, of in probabilities.items()}
+            signals = self._signals(reading.X[rows], of_rows, found)
+            ranked += self._best(found, signals, k)
+        return ranked
+
+    def offered(self, suggestions: Sequence[Sequence[Suggestion]]) -> npt.NDArray[np.bool_]:
+        """Say for which texts the first suggestion is sure and in force, (n_texts,)."""
+        return np.array([any(self._serves(one) for one in found[:1]) for found in suggestions], bool)
+
+    def _serves(self, suggestion: Suggestion) -> bool:
+        return suggestion.answer is not None and suggestion.stale is None and self.reuse.offers(suggestion.p_reuse)
+
+    def reusable(self, ranked: Sequence[Ranked], days: Sequence[str | None]) -> npt.NDArray[np.bool_]:
+        """Say the same of what `ranked` gave, each on its day."""
+        return np.array(
+            [
+                bool(found.records)
+                and self.reuse.offers(found.p_reuse[0])
+                and found.records[0]["answer"] is not None
+                and self.stale(found.records[0], day) is None
+                for found, day in zip(ranked, days, strict=True)
+            ],
+            bool,
+        )
+
+    def _best(self, found: Found, signals: Mapping[str, Floats], k: int) -> list[Ranked]:
+        """Rank what was found for some texts."""
+        model = self.reuse.model
+        shares = signals["question"] > 0
+        if "answer" in signals:
+            shares |= signals["answer"] > 0
+        # One signal ranks like its logarithm, which would take longer than all the rest.
+        order = signals["question"].copy() if len(signals) == 1 else model.similarity(signals)
+        order[~shares] = -1
+        place, _ = best(order, k)
+        chosen = {name: np.take_along_axis(signal, place, 1) for name, signal in signals.items()}
+        similarity = model.similarity(chosen)
+        probability = model.probability(signals)
+        p_reuse = np.full(place.shape, np.nan) if probability is None else np.take_along_axis(probability, place, 1)
+        there = np.take_along_axis(shares, place, 1)
         return [
-            self.records[place]["id"] if similarity > 0 else None
-            for place, similarity in zip(places[:, 0].tolist(), similarities[:, 0].tolist(), strict=True)
+            Ranked([found.records[one] for one in places[known].tolist()], near[known].tolist(), sure[known].tolist())
+            for places, near, sure, known in zip(place, similarity, p_reuse, there, strict=True)
         ]
 
-    @cached_property
-    def _record_words(self) -> list[set[str]]:
-        """The normalised words of each earlier question."""
-        words = self.reader.features.words([record["question"] for record in self.records])
-        found: list[set[str]] = [set() for _ in self.records]
-        for word, row in zip(words.strings(), words.rows.tolist(), strict=True):
-            found[row].add(word)
-        return found
+    def signals(self, X: Any, outcome_scores: Floats, most: int) -> tuple[npt.NDArray[np.intp], dict[str, Floats]]:
+        """Return what speaks for the earlier questions, of many the most similar ones only.
 
-    def _matched(self, text: str, places: Sequence[int]) -> list[tuple[str, ...]]:
+        Parameters
+        ----------
+        X : scipy.sparse.csr_matrix of shape (n_texts, n_features)
+        outcome_scores : float array of shape (n_texts, n_outcomes)
+        most : int
+
+        Returns
+        -------
+        place : intp array of shape (n_texts, min(most, n_records))
+            Place among the records.
+        signals : dict of str to float array of the same shape
+        """
+        probabilities = self._probabilities(outcome_scores)
+        places, parts = [], []
+        for rows, found in self.answered.found(X, self._likely(probabilities)):
+            signals = self._signals(X[rows], {target: of[rows] for target, of in probabilities.items()}, found)
+            place, _ = best(self.reuse.model.similarity(signals), most)
+            places.append(place)
+            parts.append({name: np.take_along_axis(signal, place, 1) for name, signal in signals.items()})
+        return np.vstack(places), {name: np.vstack([part[name] for part in parts]) for name in parts[0]}
+
+    def _probabilities(self, outcome_scores: Floats) -> dict[str, Floats]:
+        """Return the probability of each class of the targets that earlier questions have labels of."""
+        targets = [target for target in _LABELS if target in self.reader.classes and self.answered.has(_LABELS[target])]
+        if not targets:
+            return {}
+        # Neither depends on the day.
+        all_targets = self.reader.meaning(None)[0].probabilities(softmax(outcome_scores))
+        return {target: all_targets[target] for target in targets}
+
+    def _likely(self, probabilities: Mapping[str, Floats]) -> Callable[[int], list[str]]:
+        """Return what gives the likeliest matters of a text."""
+
+        def likely(row: int) -> list[str]:
+            if "matter" not in probabilities:
+                return []
+            order = np.argsort(-probabilities["matter"][row], kind="stable")[:_MOST_LIKELY]
+            return [label for label in (self.reader.classes["matter"][code] for code in order.tolist()) if label]
+
+        return likely
+
+    def _signals(self, X: Any, probabilities: Mapping[str, Floats], found: Found) -> dict[str, Floats]:
+        """Return what speaks for each earlier question that was found, (n_texts, n_found) each."""
+        question, answer = found.cosines(X)
+        signals = {"question": question} if answer is None else {"question": question, "answer": answer}
+        for target, probability in probabilities.items():
+            labels = self.reader.classes[target]
+            code = found.codes(_LABELS[target], labels)
+            one_of_all = np.full((len(probability), 1), 1 / len(labels), probability.dtype)  # a label unknown to it
+            signals[target] = np.hstack((probability, one_of_all))[:, code]
+        return signals
+
+    def stale(self, record: Mapping[str, Any], day: str | None) -> str | None:
+        """Say why an answer is out of date on a day; None for a question without an answer."""
+        if record["answer"] is None:
+            return None
+        return staleness(
+            self.reader.register,
+            {**record, "date": record.get("answered_at")},
+            day,
+            documents=self.reuse.documents,
+            oldest_days=self.reuse.oldest_days,
+        )
+
+    def _matched(self, text: str, records: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         """Return the asker's words that stand in each of some earlier questions too."""
         words = self.reader.features.words([text])
         own, owner = own_words(self.reader.features, text, words)
         mine = list(zip(words.strings(), owner.tolist(), strict=True))
-        return [
-            tuple(dict.fromkeys(own[one] for word, one in mine if word in self._record_words[place]))
-            for place in places
-        ]
+        theirs = self.reader.features.words([record["question"] for record in records])
+        found: list[set[str]] = [set() for _ in records]
+        for word, row in zip(theirs.strings(), theirs.rows.tolist(), strict=True):
+            found[row].add(word)
+        return [tuple(dict.fromkeys(own[one] for word, one in mine if word in known)) for known in found]

@@ -1,0 +1,264 @@
+"""A table of questions to a trained desk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from triage.archive import Archive
+from triage.classifier import LOSSES, JointOptions, fit_joint, softmax
+from triage.dataset import REGISTER_TARGETS, Taxonomy, fingerprint, read_questions, read_taxonomy
+from triage.decision import fit_threshold
+from triage.features import QuestionVectorizer
+from triage.metrics import expected_calibration_error
+from triage.register import Documents, Register
+from triage.scope import fit_scope, scope_statistics
+from triage.training.gathering import TrainingOptions, gather
+from triage.training.reuse import REUSE, with_reuse
+from triage.training.tables import labelled_of, out_of_scope_texts, read_archive, read_reasks, records_of, with_days
+from triage.triager import Reuse, Triager
+
+logger = logging.getLogger(__name__)
+
+_WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
+
+
+def train(
+    table: Any,
+    text: str = "text",
+    targets: str | Sequence[str] = ("topic", "jurisdiction"),
+    register: Any = None,
+    archive: Any = None,
+    oos: Any = None,
+    promise: Mapping[str, float] | None = None,
+    random_state: int = 0,
+    *,
+    groups: str | None = None,
+    reasks: Any = None,
+    documents: Any = None,
+    oldest_days: int | None = None,
+    examples: Any = None,
+    neighbours: Any = None,
+    taxonomy: Taxonomy | str | Path | None = None,
+    language: str | None = None,
+    abbreviations: Mapping[str, str] | None = None,
+    options: TrainingOptions | None = None,
+    description: Mapping[str, Any] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Triager:
+    """Train a desk on a table of labelled questions.
+
+    Parameters
+    ----------
+    table : DataFrame or path
+        One row a question.
+    text : str, default="text"
+        Column of the questions.
+    targets : str or sequence of str, default=("topic", "jurisdiction")
+        Columns of the labels. Any columns can be targets.
+    register : DataFrame or path, optional
+        Competence register. Its rows are trained on as texts, and columns ``level``, ``agency`` and ``matter_id``
+        of the questions become targets (the last as ``matter``).
+    archive : Archive, DataFrame or path, optional
+        Answered questions (``id``, ``question``, ``answer``, and labels): trained on, and suggested.
+        Without it the training questions are suggested. Personal data is masked in what is kept of either.
+        What officers said of an `Archive`'s suggestions is learnt from, as re-asks are.
+    oos : sequence of str, DataFrame or path, optional
+        Messages that belong to no class. Without them such messages are told by their scores alone.
+    promise : mapping of str to float, optional
+        For a target, the share of assigned labels that must be right with 95 % confidence; for ``reuse``, the share
+        of answers offered for reuse that must fit.
+    random_state : int, default=0
+        Seed of everything that is drawn.
+    groups : str, optional
+        Column of who wrote a question. Probabilities and promises are then made for writers never read before: they
+        hold over all writers together, and one writer's questions may do worse.
+    reasks : DataFrame or path, optional
+        Later questions: ``archive_id`` of the answer that fits, or empty, and then ``near`` of one that only seems to.
+        Trained on, and what teaches how sure it is that an answer fits.
+    documents : Documents, DataFrame or path, optional
+        Legal documents that were replaced or ran out: an answer that cites one is stale. See
+        `triage.register.Documents`.
+    oldest_days : int, optional
+        An answer given more days ago is stale.
+    examples : DataFrame or path, optional
+        Further labelled questions that are trained on and not measured.
+    neighbours : DataFrame or path, optional
+        Labelled questions of another desk. Those for other agencies that this desk forwards to as well are trained on,
+        for jurisdiction, level and agency: an agency's field is the same whichever desk is asked.
+    taxonomy : Taxonomy or path, optional
+        Names of the labels for people, and typical matters of the topics to train on.
+    language : str, optional
+        Language whose data normalises the text; the taxonomy's by default.
+    abbreviations : mapping of str to str, optional
+        Words to spell out.
+    options : TrainingOptions, optional
+    description : mapping, optional
+        Facts of the desk for its model card.
+    progress : callable, optional
+        Called with a line a step.
+
+    Returns
+    -------
+    Triager
+        With ``metrics`` measured on the table's rows by models that had not seen them (nor their group).
+
+    Raises
+    ------
+    DatasetError
+        If a table has faults; all of them are named.
+    ValueError
+        If a target has one class only, a promise is for no target, or an option is out of range.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({
+    ...     "text": ["where is my card", "card not here", "top up failed", "my top up is gone"],
+    ...     "label": ["card", "card", "top_up", "top_up"]})
+    >>> triager = train(table, targets="label")
+    >>> triager.predict_frame(["is my card lost"]).label.tolist()
+    ['card']
+    """
+    options = options or TrainingOptions()
+    say = progress or logger.info
+    targets = [targets] if isinstance(targets, str) else list(targets)
+    if not targets:
+        raise ValueError("targets must name at least one column, got none")
+    frame = read_questions(table, text=text, targets=targets)
+    if isinstance(taxonomy, (str, Path)):
+        taxonomy = read_taxonomy(taxonomy)
+    if taxonomy is not None and language is None and taxonomy.language == "vi":
+        language = taxonomy.language
+    competences = None if register is None else Register.read(register, taxonomy)
+    columns = {target: target for target in targets}
+    if competences is not None:
+        frame = with_days(frame)
+        columns |= {target: column for target, column in REGISTER_TARGETS.items() if column in frame.columns}
+    archived = None if archive is None else read_archive(archive)
+    asked_again = _reasks_of(reasks, text, archive, archived)
+    promised = [*columns, REUSE] if asked_again is not None else [*columns]
+    unknown = sorted(set(promise or {}) - set(promised))
+    if unknown:
+        raise ValueError(f"a promise must be for one of {promised}, got {unknown}")
+    if REUSE in columns:
+        raise ValueError(f"a target must not be called {REUSE!r}; rename the column")
+    if groups is not None and groups not in frame.columns:
+        raise ValueError(f"groups must name a column of the table, got {groups!r}; columns are {list(frame.columns)}")
+
+    gathered = gather(
+        frame,
+        text,
+        columns,
+        groups,
+        competences,
+        archived,
+        asked_again,
+        examples,
+        neighbours,
+        taxonomy,
+        options,
+        language,
+    )
+    say(
+        f"{len(frame)} questions, {len(gathered.texts) - len(frame)} further texts to train on; "
+        f"targets {', '.join(columns)}"
+    )
+    features = QuestionVectorizer(
+        language=language,
+        abbreviations=dict(abbreviations or {}),
+        char_ngrams=options.char_ngrams,
+        word_ngrams=options.word_ngrams,
+        pair_window=options.pair_window,
+        min_df=options.min_df or (2 if len(gathered.texts) >= 3000 else 1),
+        n_bits=options.n_bits,
+    )
+    if archived is None:
+        X = features.fit_transform(gathered.texts)
+    else:  # answers are searched too: their words must be known
+        answers = [answer for answer in archived["answer"] if isinstance(answer, str)]
+        X = features.fit([*gathered.texts, *answers]).transform(gathered.texts)
+    say(f"{features.n_features_} features; training")
+    several = len(columns) > 1
+    loss = options.loss or LOSSES[0 if several else 1]
+    group_of = pd.factorize(pd.Series(gathered.groups, dtype=object))[0]
+    classifier, held_out = fit_joint(
+        X,
+        gathered.labels,
+        options=JointOptions(
+            loss=loss,
+            C=options.C or (8.0 if loss == "squared_error" else 3.0),
+            n_folds=options.n_folds,
+            max_weights=options.max_weights,
+            n_jobs=options.n_jobs,
+            random_state=random_state,
+        ),
+        groups=group_of,
+        n_measured=len(frame),
+        within={target: outer for target, outer in _WITHIN.items() if target in columns and outer in columns},
+        apart="matter" if "matter" in columns else None,
+    )
+    say("measuring on held-out rows")
+    scores = classifier.combination_scores(held_out[: len(frame)])
+    truth = {target: gathered.labels[target][: len(frame)] for target in columns}
+    thresholds, metrics = {}, {}
+    joint = softmax(scores)
+    probabilities = classifier.outcomes.probabilities(joint)
+    for target, best in classifier.outcomes.best(joint, probabilities).items():
+        right = np.array(classifier.classes[target])[best] == np.array(truth[target])
+        sure = probabilities[target][np.arange(len(best)), best]
+        thresholds[target] = fit_threshold(sure, right, promise=(promise or {}).get(target))
+        metrics[target] = {
+            "n": len(right),
+            "n_right": int(right.sum()),
+            "accuracy": float(right.mean()),
+            "ece": expected_calibration_error(sure, right),
+        }
+    inside = scope_statistics(scores, features.held_out_shares(X, group_of)[: len(frame)])
+    outside = None
+    if oos is not None:
+        messages = out_of_scope_texts(oos, text)
+        X_outside, known_shares = features.read_words([features.words(messages)], len(messages))
+        scores = classifier.combination_scores(classifier.scores(X_outside))
+        outside = scope_statistics(scores, known_shares)
+    triager = Triager(
+        features=features,
+        classifier=classifier,
+        scope=fit_scope(inside, outside),
+        thresholds=thresholds,
+        records=records_of(frame, text, archived, language),
+        fingerprint=fingerprint(frame, [text, *columns.values()]),
+        metrics={"held_out": metrics, "n_questions": len(frame), "grouped_by": groups},
+        description=dict(description or {}),
+        taxonomy=taxonomy,
+        register=competences,
+        labelled=[] if competences is None else labelled_of(frame),
+        reuse=Reuse(
+            documents=None if documents is None else Documents.read(documents, language), oldest_days=oldest_days
+        ),
+        n_jobs=options.n_jobs,
+    )
+    if asked_again is None:
+        return triager
+    say(f"learning reuse from {len(asked_again)} re-asks")
+    trained = X[gathered.reasks], held_out[gathered.reasks]
+    return with_reuse(triager, asked_again, text, trained, (promise or {}).get(REUSE), random_state)
+
+
+def _reasks_of(reasks: Any, text: str, archive: Any, archived: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Return re-asks and what officers said of an archive's suggestions as one table; None where there are none."""
+    if reasks is not None and archived is None:
+        raise ValueError("re-asks need the archive that they ask again, got none; pass archive=")
+    tables = [] if reasks is None or archived is None else [read_reasks(reasks, text, archived)]
+    if isinstance(archive, Archive) and archived is not None:
+        said = archive.feedback_rows().rename(columns={"text": text})
+        # Of answers that are no longer there nothing can be learnt.
+        known = set(archived["id"])
+        said = said[said["archive_id"].isin(known) | said["near"].isin(known)]
+        tables += [said] if len(said) else []
+    return pd.concat(tables, ignore_index=True) if tables else None

@@ -1,0 +1,165 @@
+"""The texts to train on: the table's own, and everything else that teaches the same labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pandas as pd
+
+from triage.dataset import Taxonomy, read_questions
+from triage.decision import FORWARD
+from triage.errors import DatasetError, Fault
+from triage.register import BODY, Register
+from triage.text import Normalizer, fold_text
+from triage.training.tables import labels_of
+
+_MARKED_SHARE = 0.2  # from this share of texts with diacritics on, copies without them are trained on too
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Options of training. What they do was chosen on validation data; see ``tests/benchmarks``.
+
+    Attributes
+    ----------
+    loss : str or None
+        ``"squared_error"`` or ``"squared_hinge"``; None takes the first with several targets, the second with one.
+    C : float or None
+        Inverse strength of regularisation; None takes 8 with squared error and 3 with squared hinge.
+    n_folds : int
+        Folds of held-out scores (squared hinge only).
+    max_weights : int
+        Weights kept.
+    char_ngrams, word_ngrams, pair_window, min_df, n_bits
+        See `triage.features.QuestionVectorizer`; ``min_df`` None takes 2, or 1 below 3000 texts.
+    unmarked_copies : bool or None
+        Whether each text with diacritics is trained on once more without; None where a fifth of the texts have some.
+    name_classes : bool
+        Whether the names of classes are trained on as texts: the taxonomy's topics with their typical matters, or
+        the labels of a single target, read as words.
+    n_jobs : int or None
+        Trainings at once (joblib).
+    """
+
+    loss: str | None = None
+    C: float | None = None
+    n_folds: int = 3
+    max_weights: int = 4_000_000
+    char_ngrams: tuple[int, int] = (2, 5)
+    word_ngrams: int = 2
+    pair_window: int = 3
+    min_df: int | None = None
+    n_bits: int = 16
+    unmarked_copies: bool | None = None
+    name_classes: bool = True
+    n_jobs: int | None = None
+
+
+@dataclass
+class Examples:
+    """Texts to train on, with what is known of each; the table's own rows come first."""
+
+    targets: Sequence[str]
+    texts: list[str] = field(default_factory=list)
+    labels: dict[str, list[Any]] = field(default_factory=dict)
+    groups: list[Any] = field(default_factory=list)
+    reasks: list[int] = field(default_factory=list)  # places of the re-asks that an answer fits
+
+    def add(
+        self, texts: Sequence[str], labels: Mapping[str, Sequence[Any]], groups: Sequence[Any] | None = None
+    ) -> None:
+        """Add texts; a target that `labels` lacks is not known of them, and without groups each is held out alone."""
+        start = len(self.texts)
+        self.texts += texts
+        for target in self.targets:
+            self.labels.setdefault(target, []).extend(labels.get(target, [None] * len(texts)))
+        self.groups += [("row", start + place) for place in range(len(texts))] if groups is None else groups
+
+
+def gather(
+    frame: pd.DataFrame,
+    text: str,
+    columns: Mapping[str, str],
+    groups: str | None,
+    register: Register | None,
+    archive: pd.DataFrame | None,
+    reasks: pd.DataFrame | None,
+    examples: Any,
+    neighbours: Any,
+    taxonomy: Taxonomy | None,
+    options: TrainingOptions,
+    language: str | None,
+) -> Examples:
+    """Gather the texts to train on: the table's rows first, then everything that teaches the same labels."""
+    gathered = Examples(list(columns))
+    own = [(groups, who) for who in frame[groups]] if groups is not None else None
+    gathered.add(frame[text].tolist(), labels_of(frame, columns), own)
+    if options.unmarked_copies is not False:
+        normalizer = Normalizer(language)
+        marked = [(place, question) for place, question in enumerate(gathered.texts) if not question.isascii()]
+        copies = [(place, fold_text(question)) for place, question in marked]
+        copies = [(place, copy) for place, copy in copies if copy != normalizer.normalize(gathered.texts[place])]
+        if options.unmarked_copies or len(copies) >= _MARKED_SHARE * len(frame):
+            places = [place for place, _ in copies]
+            labels = {target: [values[place] for place in places] for target, values in gathered.labels.items()}
+            gathered.add([copy for _, copy in copies], labels, [gathered.groups[place] for place in places])
+    if archive is not None:
+        answered = labels_of(archive, columns)
+        gathered.add(archive["question"].tolist(), answered)
+        if reasks is not None:
+            place = {id: row for row, id in enumerate(archive["id"].map(str))}
+            fits = reasks[reasks["archive_id"] != ""]
+            answers = [place[id] for id in fits["archive_id"]]
+            gathered.reasks = [len(gathered.texts) + one for one in range(len(answers))]
+            of_answers = {target: [labels[row] for row in answers] for target, labels in answered.items()}
+            gathered.add(fits[text].tolist(), of_answers)
+    if examples is not None:
+        further = read_questions(examples, text=text, targets=[])
+        gathered.add(further[text].tolist(), labels_of(further, columns))
+    if neighbours is not None:
+        _add_neighbours(gathered, read_questions(neighbours, text=text, targets=[]), text, columns, groups)
+    if register is not None:
+        last = max(frame["date"], default="") if "date" in frame.columns else ""
+        rows = register.of_each(last or date.max)  # with the labels that the questions have
+        labels = labels_of(rows, columns)
+        if "matter" in labels:  # a matter without any question is found by its name, see triage.register.competence
+            asked = set(gathered.labels["matter"])
+            labels["matter"] = [matter if matter in asked else None for matter in labels["matter"]]
+        gathered.add(register.names(language, rows.index), labels)
+    if options.name_classes:
+        _name_classes(gathered, taxonomy)
+    return gathered
+
+
+def _add_neighbours(
+    gathered: Examples, rows: pd.DataFrame, text: str, columns: Mapping[str, str], groups: str | None
+) -> None:
+    """Add what another desk forwards to agencies that this one forwards to as well."""
+    absent = [name for name in ("jurisdiction", "agency") if name not in rows.columns]
+    if absent:
+        faults = [Fault(None, name, f"must be a column, got {list(rows.columns)}") for name in absent]
+        raise DatasetError(source="neighbours", faults=faults)
+    if "agency" not in columns:
+        return
+    known = set(gathered.labels["agency"]) - {"", None}
+    rows = rows[(rows["jurisdiction"] == FORWARD) & rows["agency"].isin(known)]
+    labels = labels_of(rows, {target: columns[target] for target in BODY if target in columns})
+    own = [(groups, who) for who in rows[groups]] if groups is not None and groups in rows.columns else None
+    gathered.add(rows[text].tolist(), labels, own)
+
+
+def _name_classes(gathered: Examples, taxonomy: Taxonomy | None) -> None:
+    """Add the names of classes as texts: the taxonomy's, with typical matters, or a single target's labels as words."""
+    if taxonomy is not None and "topic" in gathered.targets:
+        seen = set(gathered.labels["topic"])
+        topics = [topic for topic in taxonomy.topics if topic.id in seen]
+        named = {topic.id: (topic.names[taxonomy.language], *topic.typical_matters) for topic in topics}
+        pairs = [(name, label) for label, names in named.items() for name in names]
+        gathered.add([name for name, _ in pairs], {"topic": [label for _, label in pairs]})
+    elif len(gathered.targets) == 1:
+        (target,) = gathered.targets
+        labels = sorted({label for label in gathered.labels[target] if isinstance(label, str) and len(label) > 1})
+        gathered.add([label.replace("_", " ").replace("-", " ") for label in labels], {target: labels})

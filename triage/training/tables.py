@@ -1,0 +1,177 @@
+"""What training is given: tables of questions, answers, re-asks and messages, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from triage.archive import COLUMNS, Archive
+from triage.archive.items import split_basis
+from triage.dataset import REGISTER_TARGETS, checks, day_of, read_questions, read_table
+from triage.errors import DatasetError, Fault
+from triage.features import check_texts
+from triage.register import BODY
+from triage.text import mask_personal_data
+
+_LABELLED = ("matter_id", "date", *BODY)
+_ANSWERED = ("topic", "matter_id", *BODY, "answered_at", "valid_to", "superseded_by")
+_DAYS = ("answered_at", "valid_to")  # of an answer
+
+
+def with_days(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return questions with their days as ISO text, empty where there is none, and ids of matters as text."""
+    checks.raise_if(checks.cell_faults(frame, "date", checks.date_problem), "questions")
+    changed = {}
+    if "date" in frame.columns:
+        changed["date"] = [str(day_of(cell) or "") for cell in frame["date"]]
+    if "matter_id" in frame.columns:
+        changed["matter_id"] = ids_of(frame["matter_id"])
+    return frame.assign(**changed)
+
+
+def ids_of(column: pd.Series[Any]) -> list[str]:
+    """Return ids as text, as a register has them; whole numbers beside a gap are whole."""
+    whole = column.convert_dtypes() if column.dtype.kind == "f" else column
+    return ["" if checks.is_missing(cell) else str(cell) for cell in whole]
+
+
+def labels_of(frame: pd.DataFrame, columns: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Return the labels of a table that may lack some of the targets."""
+    labels = {}
+    for target, column in columns.items():
+        if column in frame.columns:
+            values = pd.Series(ids_of(frame[column])) if target == "matter" else frame[column]
+            missing = (values.isna() | (values == "")).tolist()
+            none = "" if target in REGISTER_TARGETS else None
+            labels[target] = [none if gone else value for value, gone in zip(values.tolist(), missing, strict=True)]
+    return labels
+
+
+def read_archive(source: Any) -> pd.DataFrame:
+    """Return answered questions, checked; from a table or an archive."""
+    if isinstance(source, Archive):
+        source = pd.DataFrame(list(source), columns=list(COLUMNS))
+    rows = read_questions(source, text="question", targets=[])
+    problem = f"must be a column, got {list(rows.columns)}"
+    faults = [Fault(None, column, problem) for column in ("id", "answer") if column not in rows.columns]
+    for column in _DAYS:
+        faults += checks.cell_faults(rows, column, checks.date_problem)
+    checks.raise_if(faults, "archive")
+    as_text = {column: [str(day_of(cell) or "") for cell in rows[column]] for column in _DAYS if column in rows}
+    if "matter_id" in rows:
+        as_text["matter_id"] = ids_of(rows["matter_id"])
+    rows = rows.assign(**as_text)
+    return rows
+
+
+def read_reasks(source: Any, text: str, archive: pd.DataFrame) -> pd.DataFrame:
+    """Return re-asks, checked: ``archive_id`` of the answer that fits, or ``near`` of one that only seems to.
+
+    Parameters
+    ----------
+    source : DataFrame or path
+    text : str
+        Column of the questions.
+    archive : DataFrame
+        What `read_archive` gave.
+
+    Returns
+    -------
+    DataFrame
+        Both columns as text, empty where there is nothing.
+
+    Raises
+    ------
+    DatasetError
+        If the table has faults, such as an id that the archive has not.
+    """
+    rows = read_questions(source, text=text, targets=[])
+    known = set(archive["id"].map(str))
+
+    def problem(cell: Any) -> str | None:
+        if checks.is_missing(cell) or str(cell) in known:
+            return None
+        return f"must be the id of an answered question, or empty, got {checks.cut(repr(cell))}"
+
+    faults = checks.absent_faults(["archive_id"], rows)
+    for column in ("archive_id", "near"):
+        faults += checks.cell_faults(rows, column, problem)
+    checks.raise_if(faults, "reasks")
+    near = ids_of(rows["near"]) if "near" in rows.columns else ""
+    return rows.assign(archive_id=ids_of(rows["archive_id"]), near=near)
+
+
+def out_of_scope_texts(oos: Any, text: str) -> list[str]:
+    """Return the messages out of scope.
+
+    Parameters
+    ----------
+    oos : sequence of str, DataFrame or path
+    text : str
+        Column of the messages in a table.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    DatasetError
+        If a table has faults, or no column `text`.
+    TypeError
+        If a sequence holds anything but strings.
+    """
+    if isinstance(oos, (str, Path, pd.DataFrame)):
+        rows = read_table(oos)
+        if text not in rows.columns:
+            raise DatasetError(source="oos", faults=[Fault(None, text, f"must be a column, got {list(rows.columns)}")])
+        return check_texts(rows[text])
+    return check_texts(oos)
+
+
+def labelled_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the labels of the questions that have a matter, without their texts."""
+    if "matter_id" not in frame.columns:
+        return []
+    of_matter = frame[frame["matter_id"].notna() & (frame["matter_id"] != "")]
+    ids = of_matter["id"] if "id" in of_matter.columns else of_matter.index
+    given = {name: of_matter[name] for name in _LABELLED if name in of_matter.columns}
+    rows = [
+        {"id": str(one), **dict(zip(given, cells, strict=True))}
+        for one, *cells in zip(ids, *given.values(), strict=True)
+    ]
+    return [{name: cell if isinstance(cell, str) else "" for name, cell in row.items()} for row in rows]
+
+
+def records_of(
+    frame: pd.DataFrame, text: str, archive: pd.DataFrame | None, language: str | None
+) -> list[dict[str, Any]]:
+    """Return the questions to suggest, the archive's or the table's own, with personal data masked."""
+    mask = partial(mask_personal_data, language=language)
+    if archive is None:
+        ids = frame["id"] if "id" in frame.columns else frame.index
+        return [
+            {"id": str(one), "question": mask(question), "answer": None}
+            for one, question in zip(ids, frame[text], strict=True)
+        ]
+    facts = [name for name in _ANSWERED if name in archive.columns]
+    return [
+        {
+            "id": str(row["id"]),
+            "question": mask(row["question"]),
+            "answer": mask(row["answer"]) if isinstance(row["answer"], str) and row["answer"] else None,
+            **{name: row[name] for name in facts if isinstance(row[name], str) and row[name]},
+            **_basis_of(row.get("legal_basis")),
+        }
+        for row in archive.to_dict("records")
+    ]
+
+
+def _basis_of(cell: Any) -> dict[str, list[str]]:
+    """Return the legal basis of an answer, a list or one text, as a record has it."""
+    entries = split_basis(cell) if isinstance(cell, (str, list, tuple)) else ()
+    return {"legal_basis": list(entries)} if entries else {}

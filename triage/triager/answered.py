@@ -1,0 +1,351 @@
+"""The earlier questions of a desk: those of its bundle, or of an archive that goes on growing."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from triage.archive import Archive, Item
+from triage.errors import BundleError
+from triage.features import QuestionVectorizer
+from triage.index import QuestionIndex
+from triage.index.rows import common_features, leave_out, unit_rows
+
+logger = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.floating[Any]]
+Rows = npt.NDArray[np.intp]
+Likely = Callable[[int], list[str]]
+
+_MOST_PAIRS = 1 << 22  # of texts and earlier questions at once; bounds memory
+_MOST_BY_WORDS, _MOST_BY_MATTER = 100, 50  # of an archive's answers that one text is held against
+_CHANGES_TO_MERGE = 20_000
+_BLOCK = 10_000  # items indexed at once
+_PARTS, _MADE_FOR, _LOCK = ("questions", "answers"), "made-for.json", "lock"
+_READS, _WAIT_S = 20, 0.1  # of a folder that another process keeps up to date
+
+
+class Answered(Protocol):
+    """Earlier questions that texts are held against."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def has(self, column: str) -> bool:
+        """Say whether any of them may have a label."""
+
+    def found(self, X: sp.csr_matrix, likely: Likely) -> Iterator[tuple[Rows, Found]]:
+        """Return what may serve some texts, part by part, in their order.
+
+        Parameters
+        ----------
+        X : scipy.sparse.csr_matrix of shape (n_texts, n_features)
+        likely : callable
+            Gives the ids of the likeliest matters of a text.
+
+        Yields
+        ------
+        rows : intp array
+            Places of the texts.
+        found : Found
+        """
+
+
+class Found(Protocol):
+    """Some earlier questions, held against texts."""
+
+    @property
+    def records(self) -> Sequence[Mapping[str, Any]]:
+        """``id``, ``question``, ``answer`` or None, and what is known of an answer: labels, matter, days."""
+
+    def cosines(self, X: sp.csr_matrix) -> tuple[Floats, Floats | None]:
+        """Return the cosines of texts with each question and each answer, (n_texts, n_found).
+
+        Where a question has no answer it stands in for it; None where none has one.
+        """
+
+    def codes(self, column: str, labels: Sequence[Any]) -> Rows:
+        """Return the class of each one's label, one past the last where it is unknown, (n_found,)."""
+
+
+def _codes(records: Sequence[Mapping[str, Any]], column: str, labels: Sequence[Any]) -> Rows:
+    place = {label: code for code, label in enumerate(labels)}
+    return np.array([place.get(record.get(column, ""), len(labels)) for record in records], np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class _AllFound:
+    """All records of a bundle."""
+
+    records: Sequence[Mapping[str, Any]]
+    questions: sp.csr_matrix
+    answers: sp.csr_matrix
+
+    @cached_property
+    def _by_feature(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+        """Both matrices turned, as a product needs them."""
+        return self.questions.T.tocsr(), self.answers.T.tocsr()
+
+    @cached_property
+    def _has_answer(self) -> npt.NDArray[np.bool_]:
+        return np.array([bool(record["answer"]) for record in self.records], bool)
+
+    @cached_property
+    def _codes_of(self) -> dict[str, Rows]:
+        return {}
+
+    def cosines(self, X: sp.csr_matrix) -> tuple[Floats, Floats | None]:
+        rows = unit_rows(X)
+        question, answer = (self._products(rows, part) for part in self._by_feature)
+        return question, np.where(self._has_answer, answer, question) if self._has_answer.any() else None
+
+    def _products(self, rows: sp.csr_matrix, by_feature: sp.csr_matrix) -> Floats:
+        cosines: Floats = (rows @ by_feature).toarray()
+        return np.clip(cosines, 0, 1, out=cosines)  # rounding must not part equals
+
+    def codes(self, column: str, labels: Sequence[Any]) -> Rows:
+        if column not in self._codes_of:
+            self._codes_of[column] = _codes(self.records, column, labels)
+        return self._codes_of[column]
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """The earlier questions of a bundle, all held against every text.
+
+    Attributes
+    ----------
+    features : QuestionVectorizer
+    records : list of mapping
+    """
+
+    features: QuestionVectorizer
+    records: list[dict[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def has(self, column: str) -> bool:
+        """Say whether any of them has a label."""
+        return any(record.get(column) for record in self.records)
+
+    @cached_property
+    def _all(self) -> _AllFound:
+        """All of them by their features, made when they are first asked for."""
+        questions = self.features.transform([record["question"] for record in self.records])
+        answers = self.features.transform([record["answer"] or "" for record in self.records])
+        return _AllFound(self.records, _rare_rows(questions), _rare_rows(answers))
+
+    def found(self, X: sp.csr_matrix, likely: Likely) -> Iterator[tuple[Rows, Found]]:
+        """Return all of them for every text, see `Answered`."""
+        step = max(1, _MOST_PAIRS // max(1, len(self.records)))
+        for start in range(0, X.shape[0], step):
+            yield np.arange(start, min(start + step, X.shape[0])), self._all
+
+
+def _rare_rows(X: sp.csr_matrix) -> sp.csr_matrix:
+    """Return rows of length 1, without the features that hardly tell one question from another."""
+    return unit_rows(leave_out(X, common_features(np.bincount(X.indices, minlength=X.shape[1]), X.shape[0])))
+
+
+@dataclass(frozen=True, eq=False)
+class _SomeFound:
+    """Items of an archive that were found for one text."""
+
+    records: Sequence[Mapping[str, Any]]
+    question: Floats
+    answer: Floats
+
+    def cosines(self, X: sp.csr_matrix) -> tuple[Floats, Floats | None]:
+        return self.question[None], self.answer[None]
+
+    def codes(self, column: str, labels: Sequence[Any]) -> Rows:
+        return _codes(self.records, column, labels)
+
+
+class Following:
+    """The answered questions of an archive, as it is at each moment.
+
+    Whatever is written to the archive, by whichever process, is found by the next query. An index of many items is
+    merged in the background.
+
+    Parameters
+    ----------
+    features : QuestionVectorizer
+    archive : Archive
+    folder : path or None
+        Where the index is kept, so that the next start need not make it anew; None keeps it in memory. The first
+        process to open it keeps it up to date; others read what they find there, and write nothing.
+    """
+
+    def __init__(self, features: QuestionVectorizer, archive: Archive, folder: Path | None) -> None:
+        self._features, self._archive, self._folder = features, archive, folder
+        self._refreshing = threading.Lock()
+        self._hold: IO[bytes] | None = None if folder is None else _hold(folder)
+        self._version = archive.version
+        self._questions, self._answers = self._open()
+        self._n_changes = 0
+        self._merger: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        return len(self._questions)
+
+    def has(self, column: str) -> bool:
+        """Say whether any of them may have a label; an archive may get one at any moment."""
+        return True
+
+    def found(self, X: sp.csr_matrix, likely: Likely) -> Iterator[tuple[Rows, Found]]:
+        """Return for each text the items near it by their words, and those on its likeliest matters."""
+        self.refresh()
+        if not len(self._questions):
+            return
+        near = [index.query(X, k=_MOST_BY_WORDS)[0] for index in (self._questions, self._answers)]
+        for row in range(X.shape[0]):
+            on_matter = self._archive.keys_on(likely(row), _MOST_BY_MATTER)
+            keys = np.unique(np.concatenate((near[0][row], near[1][row], on_matter)))
+            items = self._archive.of_keys(keys)
+            there = np.array([item is not None for item in items], bool)
+            records = [record_of(item) for item in items if item is not None]
+            question, answer = (index.cosines(X[row], keys[there]) for index in (self._questions, self._answers))
+            has_answer = np.array([record["answer"] is not None for record in records], bool)
+            yield np.array([row]), _SomeFound(records, question, np.where(has_answer, answer, question))
+
+    # --- following the archive ------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Take in what changed in the archive; queries go on meanwhile."""
+        if self._archive.version == self._version:
+            return
+        with self._refreshing:
+            changes = self._archive.changes(self._version)
+            if not changes:  # another thread was first
+                return
+            gone = np.array(sorted(change.replaced for change in changes if change.replaced is not None), np.int64)
+            put = [change.sequence for change in changes if change.kind == "put"]
+            self._remove(gone)
+            for start in range(0, len(put), _BLOCK):
+                keys = put[start : start + _BLOCK]
+                items = self._archive.of_keys(keys)
+                self._add([(key, item) for key, item in zip(keys, items, strict=True) if item is not None])
+            self._version = changes[-1].sequence
+            self._n_changes += len(changes)
+            if self._n_changes >= _CHANGES_TO_MERGE and not (self._merger and self._merger.is_alive()):
+                self._n_changes = 0
+                self._merger = threading.Thread(target=self._merge_quietly, name="triage-merge", daemon=True)
+                self._merger.start()
+
+    def merge(self) -> None:
+        """Make one segment of each index, and save them; queries go on meanwhile."""
+        for index in (self._questions, self._answers):
+            index.merge()
+        self._save()
+
+    def _merge_quietly(self) -> None:
+        try:
+            self.merge()
+        except BundleError as error:  # the index serves on as it is
+            logger.warning("%s", error)
+
+    def _open(self) -> tuple[QuestionIndex, QuestionIndex]:
+        """Return both indexes as saved, with what changed since; made anew where there are none for these features."""
+        if self._folder is not None and self._is_ours(self._folder):
+            self._questions, self._answers = self._read(self._folder)
+            current, known = self._archive.keys(), self._questions.keys
+            self._remove(np.setdiff1d(known, current))
+            new = np.setdiff1d(current, known)
+        else:
+            nothing = sp.csr_matrix((0, self._features.n_features_), dtype=np.float32)
+            self._questions, self._answers = QuestionIndex.from_matrix(nothing), QuestionIndex.from_matrix(nothing)
+            new = self._archive.keys()
+        for start in range(0, len(new), _BLOCK):
+            keys = new[start : start + _BLOCK].tolist()
+            items = self._archive.of_keys(keys)
+            self._add([(key, item) for key, item in zip(keys, items, strict=True) if item is not None])
+        if len(new) >= _CHANGES_TO_MERGE:
+            self.merge()
+        elif len(new):
+            self._save()
+        return self._questions, self._answers
+
+    def _read(self, folder: Path) -> tuple[QuestionIndex, QuestionIndex]:
+        for _ in range(_READS if self._hold is None else 1):
+            try:
+                return QuestionIndex.open(folder / _PARTS[0]), QuestionIndex.open(folder / _PARTS[1])
+            except BundleError as error:  # who keeps it may be putting new files in the place of these
+                problem = error
+                time.sleep(_WAIT_S)
+        raise problem
+
+    def _add(self, items: Sequence[tuple[int, Item]]) -> None:
+        keys = [key for key, _ in items]
+        self._questions.add(self._features.transform([item.question for _, item in items]), keys)
+        self._answers.add(self._features.transform([item.answer for _, item in items]), keys)
+
+    def _remove(self, keys: npt.NDArray[np.int64]) -> None:
+        there = np.intersect1d(keys, self._questions.keys)
+        for index in (self._questions, self._answers):
+            index.remove(there)
+
+    # --- on disk --------------------------------------------------------------------------------
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        """What tells these features, and this archive, from others."""
+        digest = hashlib.sha256(self._features.buckets_.tobytes() + self._features.idf_.tobytes())
+        return f"{self._archive.path.resolve()} {digest.hexdigest()}"
+
+    def _is_ours(self, folder: Path) -> bool:
+        try:
+            made_for = json.loads((folder / _MADE_FOR).read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            return False
+        return bool(made_for == self._fingerprint)
+
+    def _save(self) -> None:
+        if self._folder is None or self._hold is None:
+            return
+        if not self._is_ours(self._folder):
+            for part in _PARTS:
+                shutil.rmtree(self._folder / part, ignore_errors=True)
+        for part, index in zip(_PARTS, (self._questions, self._answers), strict=True):
+            index.save(self._folder / part)
+        (self._folder / _MADE_FOR).write_text(json.dumps(self._fingerprint), "utf-8")
+
+
+def _hold(folder: Path) -> IO[bytes] | None:
+    """Take the folder for this process, as long as the file that is returned is open; None where another has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        strange = [path.name for path in folder.iterdir() if path.name not in (*_PARTS, _MADE_FOR, _LOCK)]
+        if strange:
+            problem = f"must be a folder of its own for the index of an archive, and holds {sorted(strange)[0]!r}"
+            raise BundleError(path=folder, problem=problem, remedy="name another folder")
+        file = open(folder / _LOCK, "ab")
+    except OSError as error:
+        problem = f"must be a folder that can be written, got {error.strerror or error}"
+        raise BundleError(path=folder, problem=problem, remedy="name another folder, or check its rights") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
+def record_of(item: Item) -> dict[str, Any]:
+    """Return an item as a bundle's records are."""
+    return {**asdict(item), "answer": item.answer or None}
