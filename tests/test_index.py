@@ -14,7 +14,7 @@ def matrix(n_rows, seed=0, n_features=30):
 
 
 def index_of(X):
-    return QuestionIndex.from_matrix(X, [{"id": str(row), "question": "", "answer": None} for row in range(X.shape[0])])
+    return QuestionIndex.from_matrix(X)
 
 
 def test_unit_rows_have_length_one_and_empty_rows_stay_empty():

@@ -1,0 +1,10 @@
+"""Nearest questions by the features that the classifier reads; one item or a million, in memory or mapped from disk.
+
+``rows`` prepares a matrix, ``exact`` and ``bounded`` search one segment of items, ``question`` keeps the segments
+and changes them, ``folder`` writes and reads them.
+"""
+
+from triage.index.question import QuestionIndex
+from triage.index.rows import unit_rows
+
+__all__ = ["QuestionIndex", "unit_rows"]
