@@ -143,7 +143,7 @@ class QuestionIndex:
         Returns
         -------
         QuestionIndex
-            In memory. For a large one on disk begin with some 10,000 questions, `save`, then `add` and `save` the
+            In memory. For a large one on disk begin with some 20,000 questions, `save`, then `add` and `save` the
             others by blocks of as many, at last `merge` and `save`: no more than a block is in memory at once.
 
         Raises
