@@ -88,14 +88,13 @@ class Model(RuleBasedStateMachine):
             assert np.array_equal(one, other)
         self.index = again
 
-    @rule(seed=st.integers(0, 5), k=st.integers(1, 30), weighted=st.booleans())
-    def query(self, seed, k, weighted):
+    @rule(seed=st.integers(0, 5), k=st.integers(1, 30))
+    def query(self, seed, k):
         X = matrix(3, seed)
         keys = np.array(sorted(self.rows), np.int64)
         dense = np.array([self.rows[key] for key in keys]).reshape(len(keys), N_FEATURES)
-        weight = np.random.default_rng(seed).random((3, len(keys)), np.float32) if weighted else np.ones((3, len(keys)))
-        expected = np.clip(unit_rows(X).toarray() @ dense.T, 0, 1) * weight
-        found, similarity = self.index.query(X, k=k, weight=weight.astype(np.float32) if weighted else None)
+        expected = np.clip(unit_rows(X).toarray() @ dense.T, 0, 1)
+        found, similarity = self.index.query(X, k=k)
         assert found.shape == similarity.shape == (3, min(k, len(keys)))
         assert similarity == pytest.approx(-np.sort(-expected, axis=1)[:, :k], abs=ROUNDED)
         for row in range(3):
@@ -282,19 +281,8 @@ def test_wrong_queries_are_refused():
     index = QuestionIndex.from_matrix(matrix(10))
     with pytest.raises(ValueError, match="must have the 40 features of the index, got 7"):
         index.query(matrix(1, n_features=7), k=1)
-    with pytest.raises(ValueError, match=r"weight must be of shape \(1, 10\), got \(1, 9\)"):
-        index.query(matrix(1), k=1, weight=np.ones((1, 9), np.float32))
     with pytest.raises(ValueError, match="X must be one row, got 2"):
         index.cosines(matrix(2), [1])
-
-
-def test_weight_is_multiplied_in_the_order_of_the_keys():
-    index = QuestionIndex.from_matrix(one_hot([1, 1]), [20, 30])
-    index.add(one_hot([1]), [25])
-    weight = np.array([[0.2, 0.9, 0.5]], np.float32)
-    keys, similarity = index.query(one_hot([1]), k=3, weight=weight)
-    assert keys.tolist() == [[25, 30, 20]]
-    assert similarity == pytest.approx(np.array([[0.9, 0.5, 0.2]]))
 
 
 def test_copy_has_no_folder_and_the_same_answers(tmp_path, small_segments):

@@ -5,6 +5,6 @@ and changes them, ``folder`` writes and reads them.
 """
 
 from triage.index.question import QuestionIndex
-from triage.index.rows import unit_rows
+from triage.index.rows import best, common_features, leave_out, unit_rows
 
-__all__ = ["QuestionIndex", "unit_rows"]
+__all__ = ["QuestionIndex", "best", "common_features", "leave_out", "unit_rows"]

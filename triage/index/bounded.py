@@ -63,16 +63,14 @@ class BoundedSegment:
         Q: sp.csr_matrix,
         k: int,
         dead: npt.NDArray[np.bool_] | None,
-        weight: npt.NDArray[np.float32] | None,
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """Return the most similar rows among the candidates, in the terms of `ExactSegment.search`.
 
-        The weight reorders the candidates, it brings none in. Where fewer than `k` are found, the first rows that are
-        left follow with similarity 0.
+        Where fewer than `k` are found, the first rows that are left follow with similarity 0.
 
         Parameters
         ----------
-        Q, k, dead, weight
+        Q, k, dead
             As there.
 
         Returns
@@ -86,8 +84,6 @@ class BoundedSegment:
         for row in range(Q.shape[0]):
             ids, values = (array[Q.indptr[row] : Q.indptr[row + 1]] for array in (Q.indices, Q.data))
             found, cosine = self._search_one(ids, values, k, dead)
-            if weight is not None:
-                cosine *= weight[row, found]
             top = np.lexsort((found, -cosine))[:n]
             found, cosine = found[top], cosine[top]
             if len(found) < n:

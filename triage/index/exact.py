@@ -38,7 +38,6 @@ class ExactSegment:
         Q: sp.csr_matrix,
         k: int,
         dead: npt.NDArray[np.bool_] | None,
-        weight: npt.NDArray[np.float32] | None,
     ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """Return the most similar rows.
 
@@ -49,8 +48,6 @@ class ExactSegment:
         k : int
         dead : bool array of shape (n_rows,), or None
             Rows that are no longer there.
-        weight : float32 array of shape (n_queries, n_rows), or None
-            To be multiplied with the cosine.
 
         Returns
         -------
@@ -61,8 +58,6 @@ class ExactSegment:
         """
         similarity = (Q @ self._by_feature).toarray()
         np.clip(similarity, 0, 1, out=similarity)  # rounding must not part equals
-        if weight is not None:
-            similarity *= weight
         if dead is not None:
             similarity[:, dead] = -1
         return best(similarity, k)

@@ -340,9 +340,7 @@ class QuestionIndex:
 
     # --- asking ---------------------------------------------------------------------------------
 
-    def query(
-        self, X: sp.csr_matrix, *, k: int, weight: npt.NDArray[np.float32] | None = None
-    ) -> tuple[Keys, npt.NDArray[np.float32]]:
+    def query(self, X: sp.csr_matrix, *, k: int) -> tuple[Keys, npt.NDArray[np.float32]]:
         """Return the most similar items.
 
         Parameters
@@ -350,35 +348,27 @@ class QuestionIndex:
         X : scipy.sparse.csr_matrix of shape (n_queries, n_features)
         k : int
             At most so many for each query, at least 1.
-        weight : float32 array of shape (n_queries, n_items), optional
-            In [0, 1], in the order of `keys`; what else speaks for an item, to be multiplied with the cosine. In a
-            segment too large to be searched whole it reorders the candidates.
 
         Returns
         -------
         key : int64 array of shape (n_queries, min(k, n_items))
             Most similar first; among equals the earlier key.
         similarity : float32 array of the same shape
-            Cosine, or its product with the weight, in [0, 1].
+            Cosine, in [0, 1].
 
         Raises
         ------
         ValueError
-            If `k` is less than 1, or the matrix or the weight is of another width.
+            If `k` is less than 1, or the matrix is of another width.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
         state = self._state
         self._check_width(X)
-        if weight is not None and weight.shape != (X.shape[0], state.n_live):
-            raise ValueError(f"weight must be of shape {(X.shape[0], state.n_live)}, got {weight.shape}")
         Q = unit_rows(_canonical(X))
         keys, similarities = [np.zeros((X.shape[0], 0), np.int64)], [np.zeros((X.shape[0], 0), np.float32)]
         for part in state.parts:
-            own = weight
-            if weight is not None and (part.dead is not None or len(state.parts) > 1):
-                own = weight[:, np.minimum(np.searchsorted(state.keys, part.segment.keys), state.n_live - 1)]
-            place, similarity = part.segment.search(Q, k, part.dead, own)
+            place, similarity = part.segment.search(Q, k, part.dead)
             keys.append(part.segment.keys[place])
             similarities.append(similarity)
         if len(state.parts) == 1 and state.parts[0].dead is None:
