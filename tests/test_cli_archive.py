@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import triage
 from triage import cli
 from triage.archive import Archive, Item
 from triage.cli import archive as commands
@@ -177,3 +179,93 @@ def test_long_work_shows_itself_on_a_terminal(path, tmp_path, monkeypatch):
     result = run("export", path, tmp_path / "out.csv")
     assert result.exit_code == 0, result.stderr
     assert "written" in result.stderr
+
+
+# --- predict and similar with an archive ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Train and save a small real model."""
+    texts = {
+        "liquor": ["licence to sell liquor", "giấy phép bán rượu"],
+        "land": ["sổ đỏ do ai ký", "who signs for land"],
+    }
+    rows = [(f"{text} {n}", topic) for topic, own in texts.items() for text in own for n in range(3)]
+    folder = tmp_path_factory.mktemp("models") / "small"
+    triage.train(pd.DataFrame(rows, columns=["text", "topic"]), targets="topic", language="vi").save(folder)
+    return folder
+
+
+def program(*arguments, stdin=None):
+    return CliRunner().invoke(cli.app, [*map(str, arguments)], input=stdin)
+
+
+def test_predict_and_similar_suggest_the_answers_of_the_archive(model, path):
+    (predicted,) = records(program("predict", model, "--archive", path, "-k", 1, stdin="ai cấp phép bán lẻ rượu\n"))
+    (similar,) = records(program("similar", model, "ai cấp phép bán lẻ rượu", "--archive", path, "-k", 1))
+    (one,), (other,) = predicted["suggestions"], similar["suggestions"]
+    assert (one["id"], other["id"], other["answer"]) == ("a1", "a1", "UBND cấp xã.")
+    assert one["similarity"] == round(other["similarity"], 4)
+    (own,) = records(program("similar", model, "ai cấp phép bán lẻ rượu", "-k", 1))
+    assert own["suggestions"][0]["id"].isdigit()
+
+
+def test_index_is_kept_beside_the_archive_and_what_changed_is_found(model, path):
+    records(program("similar", model, "rượu", "--archive", path))
+    folder = path.with_name(f"{path.name}.index")
+    assert sorted(one.name for one in folder.iterdir()) == ["answers", "lock", "made-for.json", "questions"]
+    run("update", path, "a1", "--answer", "UBND tỉnh.")
+    run("remove", path, "a2")
+    (found,) = records(program("similar", model, "ai cấp phép bán lẻ rượu, sổ đỏ", "--archive", path))
+    assert [(one["id"], one["answer"]) for one in found["suggestions"]] == [("a1", "UBND tỉnh.")]
+
+
+def test_tables_show_the_archive_too(model, path, tmp_path):
+    shown = program("similar", model, "bán lẻ rượu", "--archive", path, "--format", "table").stdout
+    assert "Ai cấp giấy phép bán lẻ rượu?" in shown
+    assert program("similar", model, "bán lẻ rượu", "--format", "table").stdout != shown
+    (tmp_path / "in.csv").write_text("text\nbán lẻ rượu\n\n", "utf-8")
+    result = program("predict", model, tmp_path / "in.csv", "--archive", path, "--output", tmp_path / "out.csv")
+    assert result.exit_code == 0, result.stderr
+    assert pd.read_csv(tmp_path / "out.csv")["suggestion_id"].tolist()[0] == "a1"
+
+
+def test_stale_answer_of_the_archive_says_so_on_its_day(model, path):
+    run("update", path, "a1", "--valid-to", "2025-12-31")
+    stale = [
+        records(program("similar", model, "bán lẻ rượu", "--archive", path, "-k", 1, "--as-of", day))[0]["suggestions"][
+            0
+        ]
+        for day in ("2025-12-31", "2026-01-01")
+    ]
+    assert [one["stale"] for one in stale] == [None, "valid until 2025-12-31"]
+
+
+def test_empty_archive_suggests_nothing(model, tmp_path):
+    with Archive(tmp_path / "new.archive"):
+        pass
+    assert records(program("similar", model, "rượu", "--archive", tmp_path / "new.archive")) == [
+        {"line": 1, "suggestions": []}
+    ]
+    (found,) = records(program("predict", model, "--archive", tmp_path / "new.archive", stdin="rượu\n"))
+    assert found["suggestions"] == []
+
+
+@pytest.mark.parametrize("command", [["similar", "bí mật"], ["predict", "-"]])
+def test_archive_that_cannot_be_used_is_one_line_without_words(model, path, tmp_path, command):
+    name, *rest = command
+    (tmp_path / "no.archive").write_text("bí mật")
+    (tmp_path / "desk.archive.index").mkdir()
+    (tmp_path / "desk.archive.index" / "thesis.odt").write_text("bí mật")
+    for archive, problem in (
+        ("none.archive", "must be an archive that exists"),
+        ("no.archive", "must be an archive, but is another kind of file"),
+        ("desk.archive", "must be a folder of its own for the index of an archive"),
+    ):
+        message = error_of(program(name, model, *rest, "--archive", tmp_path / archive, stdin="bí mật\n"))
+        assert len(message.splitlines()) == 1
+        assert problem in message
+        assert "bí mật" not in message
+    assert not (tmp_path / "none.archive.index").exists()
+    assert not (tmp_path / "no.archive.index").exists()

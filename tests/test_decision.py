@@ -373,3 +373,46 @@ def test_route_refuses() -> None:
         route_of({"a": [0], "b": [0, 1]}, {})
     with pytest.raises(ValueError, match="labels of jurisdiction"):
         route_of({"a": [0]}, {"jurisdiction": ["local", "local"]})
+
+
+REVIEWS = {reason: code for code, reason in enumerate(REASON_OF_CODE)}
+
+
+@pytest.mark.parametrize(
+    ("reason", "route"),
+    [
+        (None, "reuse"),
+        ("low_confidence", "reuse"),
+        ("ambiguous", "reuse"),
+        ("out_of_scope", "review"),
+        ("empty", "review"),
+        ("conflict", "review"),
+    ],
+)
+def test_answer_that_surely_fits_is_reused_unless_the_question_is_none_or_in_conflict(
+    reason: str | None, route: str
+) -> None:
+    for target in ("topic", "jurisdiction"):
+        codes = {"topic": [0], "jurisdiction": [0], target: [REVIEWS[reason]]}
+        assert route_of(codes, {"jurisdiction": ["local"]}, reusable=[True]).tolist() == [route]
+        other = route_of(codes, {"jurisdiction": ["local"]}, reusable=[False])
+        assert other.tolist() == ["answer" if reason is None else "review"]
+
+
+def test_route_of_reusable_by_hand() -> None:
+    codes = {"topic": [0, 0, 1, 3, 0], "jurisdiction": [0, 0, 0, 0, 0]}
+    labels = {"jurisdiction": ["other_agency", "other_agency", "local", "local", "local"]}
+    reusable = np.array([True, False, True, True, False])
+    assert route_of(codes, labels, reusable=reusable).tolist() == ["reuse", "forward", "reuse", "review", "answer"]
+    assert route_of(codes, labels, reusable=np.zeros(5, bool)).tolist() == route_of(codes, labels).tolist()
+
+
+def test_targets_that_do_not_decide_do_not_keep_from_reuse() -> None:
+    codes = {"topic": [REVIEWS["conflict"]], "jurisdiction": [0]}
+    assert route_of(codes, {}, deciding=["jurisdiction"], reusable=[True]).tolist() == ["reuse"]
+    assert route_of(codes, {}, deciding=["topic"], reusable=[True]).tolist() == ["review"]
+
+
+def test_one_reusable_for_two_questions_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"one value a question, got shapes \{'a': \(2,\), 'reusable': \(1,\)\}"):
+        route_of({"a": [0, 0]}, {}, reusable=[True])

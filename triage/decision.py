@@ -415,6 +415,8 @@ def route_of(
     lengths = {name: column.shape for name, column in columns.items()}
     if elsewhere is not None:
         lengths[f"labels of {forward_target}"] = elsewhere.shape
+    if reusable is not None:
+        lengths["reusable"] = np.shape(reusable)
     if set(lengths.values()) != {(n_questions,)}:
         raise ValueError(f"codes and labels must have one value a question, got shapes {lengths}")
     routes = np.full(n_questions, "answer", dtype=object)

@@ -30,7 +30,7 @@ SIGNALS = {"question": 0.02, "answer": 0.02, "matter": 1e-4, "topic": 1e-3}
 _BEFORE = {"question": 2.0, "answer": 0.8, "matter": 0.4, "topic": 0.2}
 _BELIEF = 60.0
 _NONE_BEFORE, _NONE_BELIEF = -7.5, 0.5  # score of none of them, and the belief in that
-_LARGEST_WEIGHT, _LARGEST_NONE = 20.0, 40.0
+LARGEST_WEIGHT, LARGEST_NONE = 20.0, 40.0  # that are fitted
 _N_FOLDS = 5
 
 
@@ -69,8 +69,8 @@ class ReuseModel:
             Weighted geometric mean of the signals, each shifted by its floor; in [0, 1]. With one signal it is that
             signal, but for the floor.
         """
-        whole = sum(self.weights[name] for name in signals)
-        mean: Floats = np.exp(self._scores(signals) / np.float32(whole if whole > 0 else 1))
+        whole = np.float32(sum(self.weights[name] for name in signals))
+        mean: Floats = np.exp(self._scores(signals) / (whole if whole > 0 else np.float32(1)))
         return mean
 
     def probability(self, signals: Mapping[str, Floats]) -> Floats | None:
@@ -176,6 +176,6 @@ def _fit(stack: Floats, right: Integers, names: list[str]) -> tuple[npt.NDArray[
         gradient = np.concatenate(((expected - of_right).sum(0), [of_none.sum()])) + 2 * belief * away
         return float((whole - chosen).sum() + (belief * away**2).sum()) / n_questions, gradient / n_questions
 
-    bounds = [(0.0, _LARGEST_WEIGHT)] * len(names) + [(-_LARGEST_NONE, _LARGEST_NONE)]
+    bounds = [(0.0, LARGEST_WEIGHT)] * len(names) + [(-LARGEST_NONE, LARGEST_NONE)]
     found = scipy.optimize.minimize(loss, before, jac=True, method="L-BFGS-B", bounds=bounds)
     return found.x[:-1], float(found.x[-1])

@@ -15,7 +15,8 @@ from triage.errors import Fault
 from triage.register.table import to_day
 from triage.text import citations
 
-_COLUMNS = ("document", "valid_from", "valid_to", "replaced_by")
+#: Columns of a table of documents.
+COLUMNS = ("document", "valid_from", "valid_to", "replaced_by")
 _PARTS = ("article", "clause", "point")
 _Key = tuple[str, str | None, str | None, str | None]
 
@@ -82,18 +83,18 @@ class Documents:
                 return "must cite one legal document or one part of it, such as 'Nghị định 151/2025/NĐ-CP Điều 5'"
             return wrong
 
-        faults = checks.absent_faults(_COLUMNS[:3], frame) + checks.cell_faults(frame, "document", problem)
-        for column in _COLUMNS[1:3]:
+        faults = checks.absent_faults(COLUMNS[:3], frame) + checks.cell_faults(frame, "document", problem)
+        for column in COLUMNS[1:3]:
             faults += checks.cell_faults(frame, column, checks.date_problem)
-        checks.raise_if(faults, name_of(source))
-        rows = [{name: _text(row.get(name)) for name in _COLUMNS} for row in frame.to_dict("records")]
-        faults = [
+        no_day = {fault.row for fault in faults if fault.column in COLUMNS[1:3]}
+        rows = [{name: _text(row.get(name)) for name in COLUMNS} for row in frame.to_dict("records")]
+        faults += [
             Fault(place, "valid_to", f"must not be before valid_from, got {row['valid_from']} to {row['valid_to']}")
             for place, row in enumerate(rows, 1)
-            if row["valid_to"] and row["valid_to"] < row["valid_from"]
+            if place not in no_day and row["valid_to"] and row["valid_to"] < row["valid_from"]
         ]
         checks.raise_if(faults, name_of(source))
-        documents = cls(pd.DataFrame(rows, columns=list(_COLUMNS)), language)
+        documents = cls(pd.DataFrame(rows, columns=list(COLUMNS)), language)
         for row in sorted(rows, key=lambda row: row["valid_to"] or "9999"):  # what ended first is said first
             (key,) = _cited(row["document"], language)
             documents._of.setdefault(key[0], []).append((key, row))

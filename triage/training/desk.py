@@ -140,6 +140,8 @@ def train(
     if competences is not None:
         frame = with_days(frame)
         columns |= {target: column for target, column in REGISTER_TARGETS.items() if column in frame.columns}
+    read_documents = None if documents is None else Documents.read(documents, language)
+    reuse = Reuse(documents=read_documents, oldest_days=oldest_days)
     archived = None if archive is None else read_archive(archive)
     asked_again = _reasks_of(reasks, text, archive, archived)
     promised = [*columns, REUSE] if asked_again is not None else [*columns]
@@ -238,9 +240,7 @@ def train(
         taxonomy=taxonomy,
         register=competences,
         labelled=[] if competences is None else labelled_of(frame),
-        reuse=Reuse(
-            documents=None if documents is None else Documents.read(documents, language), oldest_days=oldest_days
-        ),
+        reuse=reuse,
         n_jobs=options.n_jobs,
     )
     if asked_again is None:

@@ -6,10 +6,12 @@ import fcntl
 import hashlib
 import json
 import logging
+import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +25,7 @@ from triage.archive import Archive, Item
 from triage.errors import BundleError
 from triage.features import QuestionVectorizer
 from triage.index import QuestionIndex
+from triage.index.folder import writing
 from triage.index.rows import common_features, leave_out, unit_rows
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,7 @@ _MOST_BY_WORDS, _MOST_BY_MATTER = 100, 50  # of an archive's answers that one te
 _CHANGES_TO_MERGE = 20_000
 _BLOCK = 10_000  # items indexed at once
 _PARTS, _MADE_FOR, _LOCK = ("questions", "answers"), "made-for.json", "lock"
+_IN_PART = re.compile(r"\.?(manifest\.json|(segment|state)-[\d-]+)")  # what an index writes
 _READS, _WAIT_S = 20, 0.1  # of a folder that another process keeps up to date
 
 
@@ -177,6 +181,15 @@ class _SomeFound:
         return _codes(self.records, column, labels)
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What a query sees from its beginning to its end: both indexes at one version of the archive."""
+
+    version: int
+    questions: QuestionIndex
+    answers: QuestionIndex
+
+
 class Following:
     """The answered questions of an archive, as it is at each moment.
 
@@ -200,9 +213,10 @@ class Following:
         self._questions, self._answers = self._open()
         self._n_changes = 0
         self._merger: threading.Thread | None = None
+        self._show()
 
     def __len__(self) -> int:
-        return len(self._questions)
+        return len(self._seen.questions)
 
     def has(self, column: str) -> bool:
         """Say whether any of them may have a label; an archive may get one at any moment."""
@@ -211,16 +225,16 @@ class Following:
     def found(self, X: sp.csr_matrix, likely: Likely) -> Iterator[tuple[Rows, Found]]:
         """Return for each text the items near it by their words, and those on its likeliest matters."""
         self.refresh()
-        if not len(self._questions):
-            return
-        near = [index.query(X, k=_MOST_BY_WORDS)[0] for index in (self._questions, self._answers)]
+        seen = self._seen
+        near = [index.query(X, k=_MOST_BY_WORDS)[0] for index in (seen.questions, seen.answers)]
         for row in range(X.shape[0]):
             on_matter = self._archive.keys_on(likely(row), _MOST_BY_MATTER)
+            on_matter = on_matter[on_matter <= seen.version]  # the archive may be ahead of what is seen
             keys = np.unique(np.concatenate((near[0][row], near[1][row], on_matter)))
             items = self._archive.of_keys(keys)
             there = np.array([item is not None for item in items], bool)
             records = [record_of(item) for item in items if item is not None]
-            question, answer = (index.cosines(X[row], keys[there]) for index in (self._questions, self._answers))
+            question, answer = (index.cosines(X[row], keys[there]) for index in (seen.questions, seen.answers))
             has_answer = np.array([record["answer"] is not None for record in records], bool)
             yield np.array([row]), _SomeFound(records, question, np.where(has_answer, answer, question))
 
@@ -228,20 +242,19 @@ class Following:
 
     def refresh(self) -> None:
         """Take in what changed in the archive; queries go on meanwhile."""
-        if self._archive.version == self._version:
+        if self._archive.version == self._seen.version:
             return
         with self._refreshing:
             changes = self._archive.changes(self._version)
             if not changes:  # another thread was first
                 return
             gone = np.array(sorted(change.replaced for change in changes if change.replaced is not None), np.int64)
-            put = [change.sequence for change in changes if change.kind == "put"]
-            self._remove(gone)
-            for start in range(0, len(put), _BLOCK):
-                keys = put[start : start + _BLOCK]
-                items = self._archive.of_keys(keys)
-                self._add([(key, item) for key, item in zip(keys, items, strict=True) if item is not None])
+            put = np.array([change.sequence for change in changes if change.kind == "put"], np.int64)
+            if len(gone):
+                self._remove(gone)
+            self._add(self._unknown(put))
             self._version = changes[-1].sequence
+            self._show()
             self._n_changes += len(changes)
             if self._n_changes >= _CHANGES_TO_MERGE and not (self._merger and self._merger.is_alive()):
                 self._n_changes = 0
@@ -253,6 +266,12 @@ class Following:
         for index in (self._questions, self._answers):
             index.merge()
         self._save()
+        with self._refreshing:
+            self._show()
+
+    def _show(self) -> None:
+        """Let queries see both indexes as they are now; what one of them began with does not change under it."""
+        self._seen = _Seen(self._version, copy(self._questions), copy(self._answers))
 
     def _merge_quietly(self) -> None:
         try:
@@ -264,17 +283,17 @@ class Following:
         """Return both indexes as saved, with what changed since; made anew where there are none for these features."""
         if self._folder is not None and self._is_ours(self._folder):
             self._questions, self._answers = self._read(self._folder)
-            current, known = self._archive.keys(), self._questions.keys
-            self._remove(np.setdiff1d(known, current))
+            current = self._archive.keys()
+            # Who was killed between the two has left one that is behind the other.
+            known = np.intersect1d(np.intersect1d(self._questions.keys, self._answers.keys), current)
+            for index in (self._questions, self._answers):
+                index.remove(np.setdiff1d(index.keys, known))
             new = np.setdiff1d(current, known)
         else:
             nothing = sp.csr_matrix((0, self._features.n_features_), dtype=np.float32)
             self._questions, self._answers = QuestionIndex.from_matrix(nothing), QuestionIndex.from_matrix(nothing)
             new = self._archive.keys()
-        for start in range(0, len(new), _BLOCK):
-            keys = new[start : start + _BLOCK].tolist()
-            items = self._archive.of_keys(keys)
-            self._add([(key, item) for key, item in zip(keys, items, strict=True) if item is not None])
+        self._add(new)
         if len(new) >= _CHANGES_TO_MERGE:
             self.merge()
         elif len(new):
@@ -290,10 +309,22 @@ class Following:
                 time.sleep(_WAIT_S)
         raise problem
 
-    def _add(self, items: Sequence[tuple[int, Item]]) -> None:
-        keys = [key for key, _ in items]
-        self._questions.add(self._features.transform([item.question for _, item in items]), keys)
-        self._answers.add(self._features.transform([item.answer for _, item in items]), keys)
+    def _unknown(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the keys that are not in the indexes: some may be, of changes made while these were opened."""
+        last = self._questions.last_key
+        if last is None or not len(keys) or keys[0] > last:
+            return keys
+        return np.setdiff1d(keys, self._questions.keys)
+
+    def _add(self, keys: npt.NDArray[np.int64]) -> None:
+        for start in range(0, len(keys), _BLOCK):
+            block = keys[start : start + _BLOCK].tolist()
+            items = self._archive.of_keys(block)
+            there = {key: item for key, item in zip(block, items, strict=True) if item is not None}
+            questions = self._features.transform([item.question for item in there.values()])
+            answers = self._features.transform([item.answer for item in there.values()])
+            self._questions.add(questions, [*there])
+            self._answers.add(answers, [*there])
 
     def _remove(self, keys: npt.NDArray[np.int64]) -> None:
         there = np.intersect1d(keys, self._questions.keys)
@@ -318,12 +349,14 @@ class Following:
     def _save(self) -> None:
         if self._folder is None or self._hold is None:
             return
-        if not self._is_ours(self._folder):
-            for part in _PARTS:
-                shutil.rmtree(self._folder / part, ignore_errors=True)
-        for part, index in zip(_PARTS, (self._questions, self._answers), strict=True):
-            index.save(self._folder / part)
-        (self._folder / _MADE_FOR).write_text(json.dumps(self._fingerprint), "utf-8")
+        with writing(self._folder):
+            if not self._is_ours(self._folder):
+                (self._folder / _MADE_FOR).unlink(missing_ok=True)  # first: a kill must not leave it beside other parts
+                for part in _PARTS:
+                    shutil.rmtree(self._folder / part, ignore_errors=True)
+            for part, index in zip(_PARTS, (self._questions, self._answers), strict=True):
+                index.save(self._folder / part)
+            (self._folder / _MADE_FOR).write_text(json.dumps(self._fingerprint), "utf-8")
 
 
 def _hold(folder: Path) -> IO[bytes] | None:
@@ -331,6 +364,8 @@ def _hold(folder: Path) -> IO[bytes] | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         strange = [path.name for path in folder.iterdir() if path.name not in (*_PARTS, _MADE_FOR, _LOCK)]
+        for part in filter(Path.is_dir, (folder / name for name in _PARTS)):
+            strange += [f"{part.name}/{path.name}" for path in part.iterdir() if not _IN_PART.fullmatch(path.name)]
         if strange:
             problem = f"must be a folder of its own for the index of an archive, and holds {sorted(strange)[0]!r}"
             raise BundleError(path=folder, problem=problem, remedy="name another folder")
@@ -347,5 +382,5 @@ def _hold(folder: Path) -> IO[bytes] | None:
 
 
 def record_of(item: Item) -> dict[str, Any]:
-    """Return an item as a bundle's records are."""
-    return {**asdict(item), "answer": item.answer or None}
+    """Return an item as a bundle's records are, without what is not known of it."""
+    return {**{name: cell for name, cell in asdict(item).items() if cell}, "answer": item.answer or None}

@@ -136,7 +136,9 @@ class Triager:
     @cached_property
     def suggester(self) -> Suggester:
         """The earlier questions, to be found again."""
-        return Suggester(self.reader, self.following or Records(self.features, self.records), self.reuse)
+        # An empty archive is one too, and is false.
+        answered = Records(self.features, self.records) if self.following is None else self.following
+        return Suggester(self.reader, answered, self.reuse)
 
     def with_register(self, register: Any, taxonomy: Taxonomy | None = None) -> Triager:
         """Return the same desk with another register.

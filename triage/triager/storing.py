@@ -16,7 +16,8 @@ from triage.dataset import Taxonomy, Topic
 from triage.decision import Threshold
 from triage.features import BLOCKS, QuestionVectorizer
 from triage.register import Documents, Register
-from triage.reuse import SIGNALS, ReuseModel
+from triage.register.documents import COLUMNS
+from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, SIGNALS, ReuseModel
 from triage.scope import ScopeDetector
 from triage.triager.suggesting import Reuse
 
@@ -70,15 +71,20 @@ def _reuse_of(state: Mapping[str, Any], tables: Mapping[str, Any]) -> Reuse:
     model = ReuseModel.unfitted()
     if "none" in state:
         model = ReuseModel({name: float(state["weights"][name]) for name in SIGNALS}, float(state["none"]))
-    numbers = (*model.weights.values(), model.none or 0.0)
-    oldest = state.get("oldest_days")
-    if not np.isfinite(numbers).all() or min(model.weights.values()) < 0 or not isinstance(oldest, int | None):
-        raise ValueError("the numbers of reuse must be finite, and its weights at least 0")
+    weights = list(model.weights.values())
+    fits = (
+        0 <= min(weights) and max(weights) <= LARGEST_WEIGHT,
+        model.none is None or abs(model.none) <= LARGEST_NONE,
+        np.isfinite(weights).all(),
+    )
+    if not all(fits):
+        raise ValueError(f"part {[bool(fit) for fit in fits].index(False)} of reuse does not fit")
     documents = None
-    if "documents" in tables:
-        documents = Documents.read(pd.DataFrame(tables["documents"]), state["documents_language"])
+    if "documents_language" in state:
+        rows = pd.DataFrame(tables["documents"], columns=list(COLUMNS))
+        documents = Documents.read(rows, state["documents_language"])
     threshold = Threshold.from_dict(state["threshold"]) if "threshold" in state else None
-    return Reuse(model, threshold, documents, oldest)
+    return Reuse(model, threshold, documents, state.get("oldest_days"))
 
 
 def parts_of(contents: Contents) -> dict[str, Any]:

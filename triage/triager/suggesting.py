@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from triage.classifier import softmax
 from triage.decision import Threshold
-from triage.index.rows import best
+from triage.index import best
 from triage.records import Suggestion
 from triage.register import Documents, staleness
 from triage.reuse import ReuseModel
@@ -38,12 +38,22 @@ class Reuse:
         Legal documents that are not in force for ever.
     oldest_days : int or None
         An answer given more days ago is stale.
+
+    Raises
+    ------
+    ValueError
+        If `oldest_days` is no whole number from 0 on.
     """
 
     model: ReuseModel = field(default_factory=ReuseModel.unfitted)
     threshold: Threshold | None = None
     documents: Documents | None = None
     oldest_days: int | None = None
+
+    def __post_init__(self) -> None:
+        days = self.oldest_days
+        if days is not None and (not isinstance(days, int) or isinstance(days, bool) or days < 0):
+            raise ValueError(f"oldest_days must be a whole number from 0 on, got {days!r}")
 
     def offers(self, p_reuse: float | None) -> bool:
         """Say whether it is sure enough that an answer fits."""

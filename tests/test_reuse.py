@@ -1,0 +1,316 @@
+"""Tests of `triage.reuse`: what signals make of an answer, and what is learnt from questions whose answer is known."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.optimize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, SIGNALS, ReuseModel, fit_reuse
+
+EDGES = [0.0, 1.0, 0.5, 1e-30, float(np.nextafter(np.float32(1), np.float32(0)))]
+NUMBERS = st.one_of(st.sampled_from(EDGES), st.floats(0, 1, width=32))
+few = settings(deadline=None, max_examples=40)
+
+
+@st.composite
+def asked(draw, names=None):
+    """Draw a model with a score of none, and the signals it is to judge."""
+    names = names or draw(st.lists(st.sampled_from([*SIGNALS]), min_size=1, unique=True))
+    shape = draw(st.tuples(st.integers(1, 4), st.integers(1, 6)))
+    signals = {name: draw(hnp.arrays(np.float32, shape, elements=NUMBERS)) for name in names}
+    weights = {name: draw(st.floats(0, LARGEST_WEIGHT)) for name in SIGNALS}
+    return ReuseModel(weights, draw(st.floats(-LARGEST_NONE, LARGEST_NONE))), signals
+
+
+def taken(signals, rows=slice(None), columns=slice(None)):
+    return {name: signal[rows][:, columns] for name, signal in signals.items()}
+
+
+# --- what a model says ------------------------------------------------------------------------------
+
+
+@few
+@given(asked())
+def test_probabilities_and_similarities_are_shares_and_never_nan(drawn):
+    model, signals = drawn
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        probability, similarity = model.probability(signals), model.similarity(signals)
+    for numbers in (probability, similarity):
+        assert numbers.shape == next(iter(signals.values())).shape
+        assert numbers.dtype == np.float32
+        assert ((numbers >= 0) & (numbers <= 1)).all()
+    assert (probability.sum(1) <= 1 + 1e-5).all()
+
+
+@few
+@given(asked())
+def test_similarity_and_probability_put_answers_in_one_order(drawn):
+    model, signals = drawn
+    for near, sure in zip(model.similarity(signals), model.probability(signals), strict=True):
+        order = np.argsort(-near, kind="stable")
+        # As equal counts what rounding alone could part.
+        assert (np.diff(sure[order].astype(np.float64)) <= 1e-4 * sure[order][:-1]).all()
+
+
+@few
+@given(asked(), st.randoms(use_true_random=False))
+def test_order_of_questions_and_answers_does_not_matter(drawn, random):
+    model, signals = drawn
+    n_rows, n_columns = next(iter(signals.values())).shape
+    rows, columns = random.sample(range(n_rows), n_rows), random.sample(range(n_columns), n_columns)
+    names = random.sample([*signals], len(signals))
+    moved = {name: taken(signals, rows, columns)[name] for name in names}
+    assert model.similarity(moved) == pytest.approx(model.similarity(signals)[rows][:, columns], abs=1e-5)
+    assert model.probability(moved) == pytest.approx(model.probability(signals)[rows][:, columns], abs=1e-4)
+
+
+@few
+@given(asked())
+def test_question_is_judged_alone(drawn):
+    model, signals = drawn
+    together = model.probability(signals)
+    alone = [model.probability(taken(signals, [row])) for row in range(len(together))]
+    assert np.vstack(alone) == pytest.approx(together, abs=1e-6)
+
+
+@few
+@given(asked(names=["question"]))
+def test_one_signal_ranks_as_it_is(drawn):
+    model, signals = drawn
+    model = ReuseModel({**model.weights, "question": 1 + model.weights["question"]}, model.none)
+    signal, floor = signals["question"].astype(np.float64), SIGNALS["question"]
+    assert model.similarity(signals) == pytest.approx((signal + floor) / (1 + floor), abs=1e-5)
+    for own, near in zip(signal, model.similarity(signals), strict=True):
+        assert (np.diff(near[np.argsort(own)]) >= 0).all()
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_more_of_any_signal_is_better(name):
+    model = ReuseModel(dict.fromkeys(SIGNALS, 1.0), none=-5.0)
+    signals = {one: np.array([[0.5, 0.5]], np.float32) for one in SIGNALS}
+    signals[name] = np.array([[0.6, 0.5]], np.float32)
+    for numbers in (model.similarity(signals), model.probability(signals)):
+        assert numbers[0, 0] > numbers[0, 1]
+
+
+def test_numbers_by_hand():
+    model = ReuseModel({"question": 2.0, "answer": 1.0}, none=np.log(0.1))
+    signals = {"question": np.array([[1.0, 0.49]], np.float32), "answer": np.array([[1.0, 0.0]], np.float32)}
+    low = (0.51 / 1.02) ** 2 * (0.02 / 1.02)
+    assert model.similarity(signals) == pytest.approx(np.array([[1, low ** (1 / 3)]]), rel=1e-5)
+    assert model.probability(signals) == pytest.approx(np.array([[1, low]]) / (1 + low + 0.1), rel=1e-5)
+
+
+def test_another_answer_that_fits_as_well_halves_the_probability():
+    model = ReuseModel({"question": 2.0}, none=-LARGEST_NONE)
+    assert model.probability({"question": np.ones((1, 2), np.float32)}).tolist() == [[0.5, 0.5]]
+
+
+def test_no_answers_at_all_leave_none_of_them():
+    model, nothing = ReuseModel({"question": 2.0}, none=-3.0), {"question": np.zeros((2, 0), np.float32)}
+    assert model.probability(nothing).shape == model.similarity(nothing).shape == (2, 0)
+
+
+def test_weights_of_nothing_make_all_equal():
+    model = ReuseModel(dict.fromkeys(SIGNALS, 0.0), none=0.0)
+    signals = {"question": np.array([[0.0, 1.0]], np.float32)}
+    assert model.similarity(signals).tolist() == [[1, 1]]
+    assert model.probability(signals) == pytest.approx(1 / 3)
+
+
+def test_desk_that_learnt_nothing_ranks_and_knows_no_probability():
+    model, signals = ReuseModel.unfitted(), {"question": np.array([[0.9, 0.1]], np.float32)}
+    assert set(model.weights) == set(SIGNALS)
+    assert model.probability(signals) is None
+    assert model.similarity(signals)[0].argmax() == 0
+    assert ReuseModel.unfitted().weights is not model.weights
+
+
+def test_judging_leaves_the_signals_as_they_are():
+    signals = {name: np.array([[0.3, 0.7]], np.float32) for name in SIGNALS}
+    before = {name: signal.copy() for name, signal in signals.items()}
+    model = ReuseModel(dict.fromkeys(SIGNALS, 1.0), none=0.0)
+    model.similarity(signals), model.probability(signals)
+    assert all(np.array_equal(signals[name], before[name]) for name in SIGNALS)
+
+
+# --- what is learnt ---------------------------------------------------------------------------------
+
+
+def drawn_questions(n_questions=300, n_answers=20, seed=0, **noise):
+    """Return signals of which only those named tell the right answer, which is missing for a third of the questions."""
+    rng = np.random.default_rng(seed)
+    right = np.where(rng.random(n_questions) < 1 / 3, -1, rng.integers(0, n_answers, n_questions))
+    signals = {name: rng.uniform(0, 0.4, (n_questions, n_answers)).astype(np.float32) for name in SIGNALS}
+    fits = np.flatnonzero(right >= 0)
+    for name in noise:
+        signals[name][fits, right[fits]] += np.float32(noise[name])
+    return signals, right, np.arange(n_questions) // 3
+
+
+def drawn_from(model, n_questions, n_answers=8):
+    """Return signals, and which answer fits drawn by a model's own probabilities."""
+    rng = np.random.default_rng(0)
+    signals = {name: rng.random((n_questions, n_answers)).astype(np.float32) for name in SIGNALS}
+    probability = np.hstack((model.probability(signals), np.zeros((n_questions, 1))))
+    probability[:, -1] = 1 - probability.sum(1)
+    right = (probability.cumsum(1) > rng.random((n_questions, 1))).argmax(1)
+    return signals, np.where(right == n_answers, -1, right), np.arange(n_questions) // 2
+
+
+def test_weights_move_to_those_that_drew_the_questions_and_are_calibrated():
+    model = ReuseModel({"question": 3.0, "answer": 0.3, "matter": 0.8, "topic": 0.5}, none=-2.0)
+    signals, right, groups = drawn_from(model, 3000)
+    found, held_out = fit_reuse(signals, right, groups)
+    before = ReuseModel.unfitted().weights
+    for name, weight in model.weights.items():
+        assert abs(found.weights[name] - weight) < 0.6 * abs(before[name] - weight)
+    assert found.none == pytest.approx(model.none, abs=0.3)
+    sure, correct = held_out.max(1), held_out.argmax(1) == right
+    thirds = np.array_split(np.argsort(sure), 3)
+    assert [sure[third].mean() for third in thirds] == pytest.approx(
+        [correct[third].mean() for third in thirds], abs=0.07
+    )
+    assert sure[thirds[2]].mean() - sure[thirds[0]].mean() > 0.1
+
+
+def test_signal_that_tells_nothing_loses_weight():
+    signals, right, groups = drawn_questions(n_questions=2000, question=0.3)
+    weights, before = fit_reuse(signals, right, groups)[0].weights, ReuseModel.unfitted().weights
+    assert weights["answer"] < before["answer"] / 2
+    assert weights["question"] > before["question"]
+
+
+def test_optimum_is_no_worse_than_any_weights_near_it():
+    signals, right, groups = drawn_questions(question=0.4, topic=0.2)
+    model, _ = fit_reuse(signals, right, groups)
+
+    def loss(weights, none):  # the definition once more, in float64: likelihood, and belief in what was before
+        found = ReuseModel(dict(zip(SIGNALS, weights, strict=True)), none)
+        probability = found.probability(signals).astype(np.float64)
+        none_fits = 1 - probability.sum(1)
+        of_right = np.where(right >= 0, probability[np.arange(len(right)), right], none_fits)
+        before = np.array([*ReuseModel.unfitted().weights.values()])
+        belief = 60 * ((np.array(weights) - before) ** 2).sum() + 0.5 * (none + 7.5) ** 2
+        return belief - np.log(of_right).sum()
+
+    best = [*model.weights.values()]
+    at_best = loss(best, model.none)
+    for place in range(len(best)):
+        for step in (-0.05, 0.05):
+            assert loss([w + step * (place == at) for at, w in enumerate(best)], model.none) > at_best
+    for step in (-0.2, 0.2):
+        assert loss(best, model.none + step) > at_best
+
+
+def test_gradient_is_that_of_the_loss(monkeypatch):
+    signals, right, groups = drawn_questions(n_questions=40, question=0.4)
+    asked_of = []
+
+    def checked(loss, start, **options):
+        points = [start, start + 0.5, np.array([0.1, 3.0, 0.0, 2.0, 1.0])]
+        for point in points:
+            near = scipy.optimize.approx_fprime(point, lambda numbers: loss(numbers)[0], 1e-3)
+            asked_of.append((loss(point)[1], near))
+        return scipy.optimize.OptimizeResult(x=start)
+
+    monkeypatch.setattr("triage.reuse.scipy.optimize.minimize", checked)
+    fit_reuse(signals, right, groups)
+    assert len(asked_of) == 3 * 6
+    for gradient, near in asked_of:
+        assert gradient == pytest.approx(near, abs=0.02)
+
+
+def test_questions_of_one_group_are_held_out_together():
+    signals, right, groups = drawn_questions(n_questions=60, question=0.4)
+    _, held_out = fit_reuse(signals, right, groups)
+    for group in (0, 7):
+        mine = groups == group
+        others = np.where(mine, (right + 2) % 20 - 1, right)  # what its own answers teach must not reach the group
+        other = fit_reuse(signals, others, groups)[1]
+        assert np.array_equal(other[mine], held_out[mine])
+        assert not np.array_equal(other[~mine], held_out[~mine])
+
+
+def test_two_groups_are_enough_and_held_out_each_by_the_other():
+    signals = {"question": np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)}
+    model, held_out = fit_reuse(signals, np.array([0, 1]), np.array([0, 1]))
+    assert model.none is not None
+    assert held_out.argmax(1).tolist() == [0, 1]
+    assert set(model.weights) == set(SIGNALS)
+    assert {name: model.weights[name] for name in ("answer", "matter", "topic")} == {
+        name: ReuseModel.unfitted().weights[name] for name in ("answer", "matter", "topic")
+    }
+
+
+@pytest.mark.parametrize("n_questions", [0, 1, 4])
+def test_questions_about_fewer_than_two_answers_are_refused(n_questions):
+    signals = {"question": np.full((n_questions, 3), 0.5, np.float32)}
+    with pytest.raises(ValueError, match=f"at least two answers, got {min(n_questions, 1)}"):
+        fit_reuse(signals, np.zeros(n_questions, int), np.zeros(n_questions, int))
+
+
+def test_only_near_misses_teach_that_none_fits():
+    signals, _, groups = drawn_questions(n_questions=60)
+    signals = {name: signal + np.float32(0.6) for name, signal in signals.items()}
+    model, held_out = fit_reuse(signals, np.full(60, -1), groups)
+    before = ReuseModel(ReuseModel.unfitted().weights, -7.5).probability(signals)
+    assert held_out.sum(1).max() < 0.3 < before.sum(1).min()
+    assert np.isfinite([*model.weights.values(), model.none]).all()
+
+
+def test_only_right_answers_teach_that_one_fits():
+    signals, right, groups = drawn_questions(n_questions=60, question=0.5)
+    fits = right >= 0
+    model, held_out = fit_reuse(taken(signals, fits), right[fits], groups[fits])
+    assert model.none < -7.5
+    assert held_out.sum(1).min() > 0.9
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_signals_that_are_all_alike_are_no_obstacle(value):
+    signals = {name: np.full((6, 3), value, np.float32) for name in SIGNALS}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model, held_out = fit_reuse(signals, np.array([0, 1, 2, -1, -1, 0]), np.arange(6))
+    assert np.isfinite(held_out).all()
+    assert np.ptp(held_out, axis=1) == pytest.approx(0, abs=1e-6)
+    assert -LARGEST_NONE <= model.none <= LARGEST_NONE
+
+
+@settings(deadline=None, max_examples=8)
+@given(st.data())
+def test_whatever_the_signals_what_is_learnt_is_finite_and_in_bounds(data):
+    n_questions, n_answers = data.draw(st.integers(2, 8)), data.draw(st.integers(1, 4))
+    signals = {name: data.draw(hnp.arrays(np.float32, (n_questions, n_answers), elements=NUMBERS)) for name in SIGNALS}
+    right = data.draw(hnp.arrays(np.intp, n_questions, elements=st.integers(-1, n_answers - 1)))
+    groups = np.arange(n_questions) % data.draw(st.integers(2, n_questions))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model, held_out = fit_reuse(signals, right, groups)
+    weights = np.array([*model.weights.values()])
+    assert ((weights >= 0) & (weights <= LARGEST_WEIGHT)).all()
+    assert abs(model.none) <= LARGEST_NONE
+    assert ((held_out >= 0) & (held_out <= 1)).all()
+    assert (held_out.sum(1) <= 1 + 1e-5).all()
+
+
+def test_same_seed_learns_the_same_and_the_order_of_answers_hardly_matters():
+    signals, right, groups = drawn_questions(n_questions=90, question=0.4)
+    model, held_out = fit_reuse(signals, right, groups, random_state=3)
+    again = fit_reuse(signals, right, groups, random_state=3)
+    assert again[0] == model
+    assert np.array_equal(again[1], held_out)
+    assert not np.array_equal(fit_reuse(signals, right, groups, random_state=4)[1], held_out)
+    order = np.random.default_rng(0).permutation(20)
+    moved = np.where(right >= 0, np.argsort(order)[right], -1)
+    other = fit_reuse(taken(signals, columns=order), moved, groups, random_state=3)
+    assert other[0].weights == pytest.approx(model.weights, abs=0.01)
+    assert other[1] == pytest.approx(held_out[:, order], abs=0.01)
