@@ -7,7 +7,7 @@ from datetime import date
 import pandas as pd
 import pytest
 
-from triage.register import Register, outdated, staleness
+from triage.register import Documents, Register, outdated, staleness
 
 COLUMNS = ["matter_id", "topic", "matter_en", "jurisdiction", "level", "agency", "valid_from", "valid_to"]
 ROWS = [
@@ -19,6 +19,10 @@ COMMUNE = {"jurisdiction": "local", "level": "commune", "agency": ""}
 PROVINCE = {"jurisdiction": "local", "level": "province", "agency": ""}
 FINANCE = {"jurisdiction": "other_agency", "level": "", "agency": "finance"}
 BEFORE, AFTER = "2025-10-01", "2026-02-01"
+DECREE = "Nghị định 151/2025/NĐ-CP"
+ENDED = Documents.read(
+    pd.DataFrame({"document": [DECREE], "valid_from": ["2025-07-01"], "valid_to": ["2025-12-31"]}), "vi"
+)
 
 
 @pytest.fixture
@@ -81,6 +85,68 @@ def test_reason(register, as_of, row, expected):
 )
 def test_strongest_of_several_reasons_is_told(register, row, expected):
     assert reason(register, AFTER, **{**COMMUNE, **row}) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"superseded_by": "8", "valid_to": "2025-09-30", "matter_id": "M2"}, "superseded"),
+        ({"valid_to": "2025-09-30"}, "expired"),
+        ({"matter_id": "M2"}, "ended"),
+        ({**COMMUNE, "date": "2026-01-01"}, "contradicts"),
+        (COMMUNE, "changed"),
+        (PROVINCE, "document"),
+        ({**PROVINCE, "legal_basis": [DECREE]}, "document"),
+        ({**PROVINCE, "legal_basis": ["Luật 1"]}, "old"),  # what it names counts, not what it cites besides
+        ({**PROVINCE, "answer": "The province."}, "old"),
+        ({**PROVINCE, "answer": None}, "old"),
+        ({**PROVINCE, "answer": float("nan"), "legal_basis": float("nan")}, "old"),
+        ({**PROVINCE, "answer": None, "date": ""}, None),
+        ({**PROVINCE, "answer": None, "date": AFTER}, None),
+        ({"matter_id": ""}, "document"),  # of no matter
+        ({"matter_id": "M9", "answer": ""}, "old"),
+    ],
+)
+def test_document_and_age_tell_where_the_register_does_not(register, row, expected):
+    row = {"id": "7", "matter_id": "M1", "date": "2025-08-01", "answer": f"By {DECREE} Điều 5.", **row}
+    found = outdated(register, [row], AFTER, documents=ENDED, oldest_days=30)
+    assert found["reason"].tolist() == ([] if expected is None else [expected])
+    said = staleness(register, row, AFTER, documents=ENDED, oldest_days=30)
+    assert (said is not None) == (expected is not None)
+    if expected == "document":
+        cited = DECREE if "legal_basis" in row else f"{DECREE} Điều 5"
+        assert said == f"cites {cited}, in force until 2025-12-31"
+    if expected == "old":
+        assert said == "given on 2025-08-01, more than 30 days before"
+    if expected in {"document", "old"}:
+        assert outdated(register, [row], AFTER).empty  # who is not asked, does not tell
+
+
+def test_documents_and_days_are_held_against_the_day_asked(register):
+    rows = [
+        {"id": "1", "date": "2025-12-31", "answer": f"By {DECREE}."},
+        {"id": "2", "date": "2025-12-01", "answer": "Yes."},
+        {"id": "3", "matter_id": "M1", "date": "2025-12-01", **PROVINCE},
+    ]
+
+    def found(day, **options):
+        return outdated(register, iter(rows), day, **options)[["id", "reason", "now"]].values.tolist()
+
+    assert found("2025-12-31", documents=ENDED, oldest_days=30)[:1] == [["3", "contradicts", "local/commune"]]
+    assert found("2026-01-01", documents=ENDED) == [["1", "document", ""]]
+    assert found("2026-01-01", documents=ENDED, oldest_days=30) == [
+        ["1", "document", ""],
+        ["2", "old", ""],
+        ["3", "old", "local/province"],
+    ]
+    assert found("2025-06-30", documents=ENDED)[0] == ["1", "document", ""]  # not in force yet
+    assert found("2026-01-31", oldest_days=30) == [
+        ["1", "old", ""],
+        ["2", "old", ""],
+        ["3", "old", "local/province"],
+    ]
+    assert found("2026-01-30", oldest_days=30)[0] == ["2", "old", ""]  # the thirtieth day is not too many
+    assert found("2026-01-01", oldest_days=1) == [["2", "old", ""], ["3", "old", "local/province"]]
 
 
 @pytest.mark.parametrize("labels", [{"jurisdiction": "local"}, {"jurisdiction": "local", "level": "commune"}])

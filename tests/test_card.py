@@ -6,12 +6,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import triage
 from triage.card import model_card
+from triage.decision import Threshold, fit_threshold
 from triage.evaluation import evaluate
+from triage.register import Documents
+from triage.reuse import ReuseModel
 
 
 @pytest.fixture
@@ -52,6 +56,80 @@ def test_card_says_what_the_recipe_says(triager: triage.Triager) -> None:
     assert "`triage train recipe.toml`" in card
 
 
+REUSE = {"n": 40, "n_right": 30, "accuracy": 0.75, "ece": 0.0421, "auroc": 0.8765}
+REUSE |= {"n_unanswered": 7, "could_promise": {"0.7": 0.825, "0.75": 0.5}}
+
+
+def with_reuse(triager: triage.Triager, threshold: Threshold | None, **measured: object) -> triage.Triager:
+    """Return a desk that has learnt reuse."""
+    reuse = replace(triager.reuse, model=ReuseModel(triager.reuse.model.weights, -7.0), threshold=threshold)
+    return replace(triager, reuse=reuse, metrics={**triager.metrics, "reuse": {**REUSE, **measured}})
+
+
+def section(card: str) -> str:
+    """Return what a card says of reuse."""
+    (said,) = (part for part in card.split("\n## ") if part.startswith("Reuse of answers\n"))
+    return said
+
+
+def test_card_says_how_sure_reuse_is_and_what_is_offered(triager: triage.Triager) -> None:
+    said = section(model_card(with_reuse(triager, None)))
+    assert "- later questions of which it is known: 40\n" in said
+    assert "- the first answer fits, per cent: 75.0 [" in said
+    assert "- ECE of its probability: 0.042\n- AUROC of its probability: 0.876\n" in said
+    assert "- questions that no answer is about: 7\n" in said
+    assert "- offered for reuse: none, as nothing was promised\n" in said
+    assert "- promises that could be kept (and share offered): 0.7 (82 %), 0.75 (50 %)" in said
+    assert "legal documents" not in said
+    assert "too old" not in said
+    kept = fit_threshold(np.linspace(1, 0.5, 40), [True] * 40, promise=0.7)
+    assert f"- offered for reuse: {kept}\n" in section(model_card(with_reuse(triager, kept)))
+    assert "promise 0.7: kept at threshold" in str(kept)
+    broken = fit_threshold([0.5] * 40, [False] * 40, promise=0.7)
+    said = section(model_card(with_reuse(triager, broken, could_promise={}, auroc=None)))
+    assert "cannot be kept on 40 held-out questions; no answer is offered for reuse\n" in said
+    assert "review" not in said
+    assert "(and share offered): none" in said
+    assert "AUROC" not in said
+    documents = pd.DataFrame({"document": ["Nghị định 1/2025/NĐ-CP"], "valid_from": [""], "valid_to": ["2026-01-30"]})
+    learnt = with_reuse(triager, None)
+    reuse = replace(learnt.reuse, documents=Documents.read(documents, "vi"), oldest_days=400)
+    said = section(model_card(replace(learnt, reuse=reuse)))
+    assert said.rstrip().endswith("- legal documents known to end: 1\n- an answer is too old after, days: 400")
+
+
+def test_card_of_reuse_that_could_not_be_measured(triager: triage.Triager) -> None:
+    nothing = {"n": 0, "n_right": 0, "accuracy": None, "ece": None, "auroc": None, "n_unanswered": 0}
+    said = section(model_card(with_reuse(triager, fit_threshold([], [], promise=0.9), **nothing, could_promise={})))
+    assert "- later questions of which it is known: 0\n" in said
+    assert "None" not in said
+    assert "nan" not in said
+
+
+def test_card_of_a_desk_that_learnt_no_reuse_has_no_section_of_it(triager: triage.Triager) -> None:
+    promised = replace(triager.reuse, threshold=fit_threshold([], [], promise=0.9), oldest_days=400)
+    for desk in (triager, replace(triager, reuse=promised)):
+        assert "reuse" not in desk.metrics
+        card = model_card(desk)
+        assert "Reuse of answers" not in card
+        assert "for reuse" not in card
+
+
+def test_sections_of_a_card_stand_in_their_order_and_none_is_empty(triager: triage.Triager) -> None:
+    parts = model_card(with_reuse(triager, None)).split("\n## ")[1:]
+    assert [part.partition("\n")[0] for part in parts] == [
+        "Intended use",
+        "Data",
+        "Measured",
+        "Promises",
+        "Reuse of answers",
+        "Out of scope",
+        "Limits",
+        "How to reproduce",
+    ]
+    assert all(part.partition("\n")[2].strip() for part in parts)
+
+
 def test_card_of_a_desk_without_numbers(triager: triage.Triager) -> None:
     card = model_card(replace(triager, metrics={}, description={}))
     assert "Nothing was measured." in card
@@ -59,5 +137,6 @@ def test_card_of_a_desk_without_numbers(triager: triage.Triager) -> None:
 
 
 def test_card_is_the_same_after_load(measured: triage.Triager, tmp_path: Path) -> None:
-    assert model_card(triage.load(measured.save(tmp_path / "desk"))) == model_card(measured)
+    for place, desk in enumerate((measured, with_reuse(measured, None))):
+        assert model_card(triage.load(desk.save(tmp_path / f"desk{place}"))) == model_card(desk)
     assert json.dumps(measured.metrics)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import triage
 from triage import cli
+from triage.register import Documents
 
 QUESTIONS = [
     ("who grants a licence to sell liquor by retail", "liquor", "local", "commune", "", "M1"),
@@ -146,6 +147,40 @@ def test_labels_and_answers_that_a_change_put_out_of_date_are_listed(model):
     assert "2 of 2 answers (100 %) are out of date" in result.stderr
     assert records(run("retrain-check", model, "--as-of", "2025-08-15")) == []
     assert "q0" in run("retrain-check", model, "--as-of", "2026-02-01", "--format", "table").stdout
+
+
+def test_answers_are_held_against_the_documents_and_the_age_of_the_model(register, tmp_path):
+    decree = "Nghị định 151/2025/NĐ-CP Điều 5"
+    rows = [
+        ("a1", "Where do I get a liquor licence?", "At the commune.", "M1", "2025-08-02"),
+        ("a2", "Where is gravel allowed?", f"Nowhere, see {decree}.", "M2", "2025-08-02"),
+        ("a3", "Who plans mines?", f"The ministry, by {decree}.", "", "2026-01-20"),
+        ("a4", "Is gravel a mineral?", "It is.", "", "2025-08-02"),
+        ("a5", "Is sand a mineral?", "It is.", "", ""),
+        ("a6", "Is liquor a mineral?", None, "", "2025-08-02"),
+    ]
+    archive = pd.DataFrame(rows, columns="id question answer matter_id answered_at".split())
+    archive["level"], archive["jurisdiction"] = ["commune", *[None] * 5], ["local", *[None] * 5]
+    questions = pd.DataFrame(QUESTIONS, columns=COLUMNS).assign(date="2025-08-01", answer=f"By {decree}.")
+    ended = pd.DataFrame({"document": [decree], "valid_from": [""], "valid_to": ["2026-01-30"]})
+    desk = triage.train(
+        questions, register=register, archive=archive, documents=Documents.read(ended, "vi"), oldest_days=150
+    )
+    model = desk.save(tmp_path / "desk")
+
+    def found(day):
+        lines = records(run("retrain-check", model, "--as-of", day))
+        return {row["id"]: row["reason"] for row in lines if row["kind"] == "answer"}, len(lines)
+
+    assert found("2025-12-30") == ({}, 0)
+    assert found("2025-12-31")[0] == {"a1": "old", "a2": "old", "a4": "old"}
+    answers, n_found = found("2026-01-31")
+    assert answers == {"a1": "changed", "a2": "document", "a3": "document", "a4": "old"}
+    assert n_found == 4 + 3  # questions cite nothing and have no age: three of a matter that moved
+    result = run("retrain-check", model, "--as-of", "2026-01-31")
+    assert "4 of 5 answers (80 %) are out of date" in result.stderr
+    assert "3 of 6 questions (50 %) are out of date" in result.stderr
+    assert "document" in run("retrain-check", model, "--as-of", "2026-01-31", "--format", "table").stdout
 
 
 def test_another_register_may_be_asked(model, register, tmp_path):

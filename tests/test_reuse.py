@@ -103,9 +103,16 @@ def test_more_of_any_signal_is_better(name):
 def test_numbers_by_hand():
     model = ReuseModel({"question": 2.0, "answer": 1.0}, none=np.log(0.1))
     signals = {"question": np.array([[1.0, 0.49]], np.float32), "answer": np.array([[1.0, 0.0]], np.float32)}
-    low = (0.51 / 1.02) ** 2 * (0.02 / 1.02)
+    low = (0.51 / 1.02) ** 2 * (0.1 / 1.1)
     assert model.similarity(signals) == pytest.approx(np.array([[1, low ** (1 / 3)]]), rel=1e-5)
     assert model.probability(signals) == pytest.approx(np.array([[1, low]]) / (1 + low + 0.1), rel=1e-5)
+
+
+def test_short_answer_that_shares_no_word_is_ruled_out_by_that_least_of_all():
+    assert SIGNALS == {"question": 0.02, "answer": 0.1, "matter": 1e-4, "topic": 1e-3}
+    nothing = {name: float(ReuseModel({name: 1.0}).similarity({name: np.zeros((1, 1))})[0, 0]) for name in SIGNALS}
+    assert nothing == pytest.approx({name: floor / (1 + floor) for name, floor in SIGNALS.items()}, rel=1e-5)
+    assert max(nothing, key=nothing.get) == "answer"
 
 
 def test_another_answer_that_fits_as_well_halves_the_probability():
@@ -165,10 +172,35 @@ def drawn_from(model, n_questions, n_answers=8):
     return signals, np.where(right == n_answers, -1, right), np.arange(n_questions) // 2
 
 
-def test_weights_move_to_those_that_drew_the_questions_and_are_calibrated():
+def partly_told(right, n_answers, share, seed=0):
+    """Return what is known once, of a share of the questions, an answer drawn blindly is tried: it fits, or not."""
+    rng = np.random.default_rng(seed)
+    tried = rng.integers(0, n_answers, len(right))
+    missed = (rng.random(len(right)) < share) & (tried != right)
+    return np.where(missed, -1, right), np.where(missed, tried, -1)
+
+
+def objective(signals, right, ruled_out, model):
+    """Return what is to be least, by its definition, in float64: likelihood, and belief in what was before."""
+    names = [*signals]
+    logarithms = [np.log((signals[name].astype(float) + SIGNALS[name]) / (1 + SIGNALS[name])) for name in names]
+    weights, before = ([of.weights[name] for name in names] for of in (model, ReuseModel.unfitted()))
+    scores = np.einsum("i,ijk->jk", weights, logarithms)
+    odds = np.exp(np.hstack((scores, np.full((len(right), 1), model.none))))
+    surprise = 0.0
+    for row, fits, misses in zip(odds, right, ruled_out, strict=True):
+        possible = row[fits] if fits >= 0 else row[-1] if misses < 0 else row.sum() - row[misses]
+        surprise -= np.log(possible / row.sum())
+    return surprise + 60 * sum((np.array(weights) - before) ** 2) + 0.5 * (model.none + 7.5) ** 2
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_weights_move_to_those_that_drew_the_questions_and_are_calibrated(share):
     model = ReuseModel({"question": 3.0, "answer": 0.3, "matter": 0.8, "topic": 0.5}, none=-2.0)
-    signals, right, groups = drawn_from(model, 3000)
-    found, held_out = fit_reuse(signals, right, groups)
+    signals, right, groups = drawn_from(model, 3000 if share == 0 else 5000)
+    told, ruled_out = partly_told(right, 8, share)
+    assert (ruled_out >= 0).any() == (share > 0)
+    found, held_out = fit_reuse(signals, told, groups, ruled_out=ruled_out)
     before = ReuseModel.unfitted().weights
     for name, weight in model.weights.items():
         assert abs(found.weights[name] - weight) < 0.6 * abs(before[name] - weight)
@@ -188,18 +220,14 @@ def test_signal_that_tells_nothing_loses_weight():
     assert weights["question"] > before["question"]
 
 
-def test_optimum_is_no_worse_than_any_weights_near_it():
+@pytest.mark.parametrize("share", [None, 0, 0.6, 1])
+def test_optimum_is_no_worse_than_any_weights_near_it(share):
     signals, right, groups = drawn_questions(question=0.4, topic=0.2)
-    model, _ = fit_reuse(signals, right, groups)
+    told, ruled_out = (right, np.full(len(right), -1)) if share is None else partly_told(right, 20, share)
+    model, _ = fit_reuse(signals, told, groups, ruled_out=None if share is None else ruled_out)
 
-    def loss(weights, none):  # the definition once more, in float64: likelihood, and belief in what was before
-        found = ReuseModel(dict(zip(SIGNALS, weights, strict=True)), none)
-        probability = found.probability(signals).astype(np.float64)
-        none_fits = 1 - probability.sum(1)
-        of_right = np.where(right >= 0, probability[np.arange(len(right)), right], none_fits)
-        before = np.array([*ReuseModel.unfitted().weights.values()])
-        belief = 60 * ((np.array(weights) - before) ** 2).sum() + 0.5 * (none + 7.5) ** 2
-        return belief - np.log(of_right).sum()
+    def loss(weights, none):
+        return objective(signals, told, ruled_out, ReuseModel(dict(zip(SIGNALS, weights, strict=True)), none))
 
     best = [*model.weights.values()]
     at_best = loss(best, model.none)
@@ -210,20 +238,26 @@ def test_optimum_is_no_worse_than_any_weights_near_it():
         assert loss(best, model.none + step) > at_best
 
 
-def test_gradient_is_that_of_the_loss(monkeypatch):
+@pytest.mark.parametrize("share", [0, 0.6])
+def test_loss_is_the_definition_and_its_gradient_that_of_it(monkeypatch, share):
     signals, right, groups = drawn_questions(n_questions=40, question=0.4)
-    asked_of = []
+    right, ruled_out = partly_told(right, 20, share)
+    asked_of, losses = [], []
 
     def checked(loss, start, **options):
         points = [start, start + 0.5, np.array([0.1, 3.0, 0.0, 2.0, 1.0])]
         for point in points:
             near = scipy.optimize.approx_fprime(point, lambda numbers: loss(numbers)[0], 1e-3)
             asked_of.append((loss(point)[1], near))
+            losses.append((point, loss(point)[0]))
         return scipy.optimize.OptimizeResult(x=start)
 
     monkeypatch.setattr("triage.reuse.scipy.optimize.minimize", checked)
-    fit_reuse(signals, right, groups)
+    fit_reuse(signals, right, groups, ruled_out=ruled_out)
     assert len(asked_of) == 3 * 6
+    for point, value in losses[-3:]:  # of all questions
+        model = ReuseModel(dict(zip(SIGNALS, point[:-1], strict=True)), point[-1])
+        assert value == pytest.approx(objective(signals, right, ruled_out, model) / len(right), rel=1e-4)
     for gradient, near in asked_of:
         assert gradient == pytest.approx(near, abs=0.02)
 
@@ -257,7 +291,85 @@ def test_questions_about_fewer_than_two_answers_are_refused(n_questions):
         fit_reuse(signals, np.zeros(n_questions, int), np.zeros(n_questions, int))
 
 
-def test_only_near_misses_teach_that_none_fits():
+def taught_by(*, right, ruled_out):
+    """Return probabilities before and after 40 questions are told of, to all of which two answers look alike.
+
+    The first answer is near by its question, the second by its answer; the third by neither.
+    """
+    asked = {"question": [0.9, 0.3, 0.1], "answer": [0.1, 0.9, 0.1]}
+    known = {name: np.tile(np.float32([0.8, 0.1, 0.1]), (20, 1)) for name in asked}
+    signals = {name: np.vstack((known[name], np.tile(np.float32(asked[name]), (40, 1)))) for name in asked}
+    said = np.zeros(20, int)
+    models = (
+        fit_reuse(known, said, np.arange(20))[0],
+        fit_reuse(
+            signals,
+            np.append(said, [right] * 40),
+            np.arange(60),
+            ruled_out=None if ruled_out is None else np.append(said - 1, [ruled_out] * 40),
+        )[0],
+    )
+    return [model.probability(taken(signals, [-1]))[0] for model in models]
+
+
+def test_near_miss_speaks_against_the_answer_named_and_against_no_other():
+    before, after = taught_by(right=-1, ruled_out=0)
+    assert after[0] < 0.8 * before[0]
+    assert after[1] > before[1]
+    assert after[2] > before[2]
+    assert 1 - after.sum() > 1 - before.sum()
+    before, after = taught_by(right=-1, ruled_out=1)
+    assert after[1] < before[1]
+    assert after[0] > before[0]
+
+
+@pytest.mark.parametrize("ruled_out", [None, -1])
+def test_where_none_fits_all_answers_lose(ruled_out):
+    before, after = taught_by(right=-1, ruled_out=ruled_out)
+    assert (after < 0.6 * before).all()
+
+
+def test_near_misses_of_the_only_answer_say_that_none_fits():
+    signals = {"question": np.full((30, 1), 0.6, np.float32)}
+    nothing = np.full(30, -1)
+    one, other = (
+        fit_reuse(signals, nothing, np.arange(30), ruled_out=ruled_out) for ruled_out in (nothing, nothing + 1)
+    )
+    assert one[0] == other[0]
+    assert np.array_equal(one[1], other[1])
+
+
+def test_answers_ruled_out_of_questions_whose_right_one_is_known_say_nothing_more():
+    signals, right, groups = drawn_questions(n_questions=90, question=0.4)
+    plain = fit_reuse(signals, right, groups)
+    for ruled_out in (np.full(90, -1), np.where(right >= 0, (right + 1) % 20, -1), np.where(right >= 0, right, -1)):
+        model, held_out = fit_reuse(signals, right, groups, ruled_out=ruled_out)
+        assert model == plain[0]
+        assert np.array_equal(held_out, plain[1])
+    near = fit_reuse(signals, right, groups, ruled_out=np.where(right >= 0, -1, 3))
+    assert near[0].none < plain[0].none
+
+
+@pytest.mark.parametrize("share", [None, 0.6])
+def test_what_is_learnt_is_the_optimum_of_the_definition(share):
+    """Without answers ruled out it is the conditional logit, as ever."""
+    signals, right, groups = drawn_questions(n_questions=60, question=0.4, topic=0.2)
+    told, ruled_out = (right, np.full(60, -1)) if share is None else partly_told(right, 20, share)
+    model, _ = fit_reuse(signals, told, groups, ruled_out=None if share is None else ruled_out)
+
+    def loss(numbers):
+        return objective(
+            signals, told, ruled_out, ReuseModel(dict(zip(SIGNALS, numbers[:-1], strict=True)), numbers[-1])
+        )
+
+    start = [*ReuseModel.unfitted().weights.values(), -7.5]
+    bounds = [(0, LARGEST_WEIGHT)] * len(SIGNALS) + [(-LARGEST_NONE, LARGEST_NONE)]
+    best = scipy.optimize.minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
+    assert [*model.weights.values()] == pytest.approx(best[:-1], abs=0.01)
+    assert model.none == pytest.approx(best[-1], abs=0.03)
+
+
+def test_only_questions_that_none_fits_teach_that_none_fits():
     signals, _, groups = drawn_questions(n_questions=60)
     signals = {name: signal + np.float32(0.6) for name, signal in signals.items()}
     model, held_out = fit_reuse(signals, np.full(60, -1), groups)
@@ -291,10 +403,11 @@ def test_whatever_the_signals_what_is_learnt_is_finite_and_in_bounds(data):
     n_questions, n_answers = data.draw(st.integers(2, 8)), data.draw(st.integers(1, 4))
     signals = {name: data.draw(hnp.arrays(np.float32, (n_questions, n_answers), elements=NUMBERS)) for name in SIGNALS}
     right = data.draw(hnp.arrays(np.intp, n_questions, elements=st.integers(-1, n_answers - 1)))
+    ruled_out = data.draw(st.none() | hnp.arrays(np.intp, n_questions, elements=st.integers(-1, n_answers - 1)))
     groups = np.arange(n_questions) % data.draw(st.integers(2, n_questions))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model, held_out = fit_reuse(signals, right, groups)
+        model, held_out = fit_reuse(signals, right, groups, ruled_out=ruled_out)
     weights = np.array([*model.weights.values()])
     assert ((weights >= 0) & (weights <= LARGEST_WEIGHT)).all()
     assert abs(model.none) <= LARGEST_NONE
@@ -302,15 +415,23 @@ def test_whatever_the_signals_what_is_learnt_is_finite_and_in_bounds(data):
     assert (held_out.sum(1) <= 1 + 1e-5).all()
 
 
-def test_same_seed_learns_the_same_and_the_order_of_answers_hardly_matters():
+@pytest.mark.parametrize("share", [0, 0.6])
+def test_same_seed_learns_the_same_and_the_order_of_answers_and_questions_hardly_matters(share):
     signals, right, groups = drawn_questions(n_questions=90, question=0.4)
-    model, held_out = fit_reuse(signals, right, groups, random_state=3)
-    again = fit_reuse(signals, right, groups, random_state=3)
+    right, ruled_out = partly_told(right, 20, share)
+    model, held_out = fit_reuse(signals, right, groups, ruled_out=ruled_out, random_state=3)
+    again = fit_reuse(signals, right, groups, ruled_out=ruled_out, random_state=3)
     assert again[0] == model
     assert np.array_equal(again[1], held_out)
-    assert not np.array_equal(fit_reuse(signals, right, groups, random_state=4)[1], held_out)
+    other_folds = fit_reuse(signals, right, groups, ruled_out=ruled_out, random_state=4)[1]
+    assert not np.array_equal(other_folds, held_out)
     order = np.random.default_rng(0).permutation(20)
-    moved = np.where(right >= 0, np.argsort(order)[right], -1)
-    other = fit_reuse(taken(signals, columns=order), moved, groups, random_state=3)
+    moved = [np.where(places >= 0, np.argsort(order)[places], -1) for places in (right, ruled_out)]
+    other = fit_reuse(taken(signals, columns=order), moved[0], groups, ruled_out=moved[1], random_state=3)
     assert other[0].weights == pytest.approx(model.weights, abs=0.01)
     assert other[1] == pytest.approx(held_out[:, order], abs=0.01)
+    rows = np.random.default_rng(1).permutation(90)
+    other = fit_reuse(taken(signals, rows), right[rows], groups[rows], ruled_out=ruled_out[rows], random_state=3)
+    assert other[0].weights == pytest.approx(model.weights, abs=0.01)
+    assert other[0].none == pytest.approx(model.none, abs=0.02)
+    assert other[1] == pytest.approx(held_out[rows], abs=0.01)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
+import warnings
+from contextlib import closing
 from dataclasses import replace
 from datetime import date
 
@@ -15,6 +18,8 @@ import triage
 from triage import BundleError, DatasetError, RecipeError
 from triage.archive import Archive, Item
 from triage.bundle import load_bundle, save_bundle
+from triage.card import model_card
+from triage.errors import ArchiveError
 from triage.recipe import read_recipe, train_recipe
 from triage.register import Documents
 from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, SIGNALS, ReuseModel
@@ -96,7 +101,7 @@ def faults_of(questions, rows, **options):
 
 
 def test_reasks_teach_how_sure_it_is_that_an_answer_fits(questions):
-    plain, taught = train(questions), train(questions, *FITS, *NEAR)
+    plain, taught = train(questions), train(questions, *FITS, *NEAR, promise={"reuse": 0.3})
     for found in plain.similar(ASKED):
         assert all(one.p_reuse is None for one in found)
     assert (plain.reuse.model, plain.reuse.threshold) == (ReuseModel.unfitted(), None)
@@ -142,11 +147,16 @@ def test_reasks_that_fit_are_trained_on(questions):
 @pytest.mark.parametrize("options", [{}, {"targets": "topic"}, {"options": TrainingOptions(loss="squared_hinge")}])
 @pytest.mark.parametrize("rows", [FITS, NEAR, [FITS[0], FITS[2]], [FITS[0], NEAR[1]], [*FITS, ("a4", "", "sổ đỏ")]])
 def test_few_or_one_sided_reasks_are_no_obstacle(questions, rows, options):
-    triager = train(questions, *rows, **options)
-    threshold = triager.reuse.threshold
-    assert threshold.n_held_out == len(rows) == triager.metrics["reuse"]["n"]
-    assert triager.metrics["reuse"]["n_right"] <= sum(bool(row[0]) for row in rows)
+    triager, promised = (train(questions, *rows, **options, **more) for more in ({}, {"promise": {"reuse": 0.3}}))
+    measured, n_fits = triager.metrics["reuse"], sum(bool(row[0]) for row in rows)
+    assert triager.reuse.threshold is None
+    assert promised.metrics["reuse"] == measured
+    assert measured["n_unanswered"] == 0  # without matters none is known to be
+    assert promised.reuse.threshold.n_held_out == measured["n"]
+    assert n_fits <= measured["n"] <= len(rows)
+    assert measured["n_right"] <= n_fits
     for result in triager.predict(ASKED):
+        assert result.route != "reuse"
         assert all(0 <= one.p_reuse <= 1 for one in result.suggestions)
         assert sum(one.p_reuse for one in result.suggestions) <= 1 + 1e-5
     json.dumps(triager.metrics["reuse"], allow_nan=False)
@@ -154,11 +164,77 @@ def test_few_or_one_sided_reasks_are_no_obstacle(questions, rows, options):
 
 @pytest.mark.parametrize("rows", [FITS[:1], FITS[:2], NEAR[:1], [FITS[0], NEAR[0]]])
 def test_reasks_of_one_answer_teach_no_probability_and_offer_nothing(questions, rows):
-    triager = train(questions, *rows, promise={"reuse": 0.9})
-    assert (triager.reuse.model.none, triager.reuse.threshold) == (None, None)
+    teaches_nothing(train(questions, *rows), None)
+    teaches_nothing(train(questions, *rows, promise={"reuse": 0.9}), 0.9)
+
+
+def teaches_nothing(triager, promise):
+    """Say that a desk has learnt nothing of reuse, and offers nothing, whatever was promised."""
+    threshold = triager.reuse.threshold
+    assert (threshold is None) == (promise is None)
+    if threshold is not None:
+        assert (threshold.promise, threshold.value, threshold.n_held_out) == (promise, None, 0)
+    assert triager.reuse.model == ReuseModel.unfitted()
     assert "reuse" not in triager.metrics
     assert "reuse" not in {result.route for result in triager.predict(ASKED)}
+    assert "reuse" not in set(triager.predict_frame(ASKED)["route"])
     assert {one.p_reuse for found in triager.similar(ASKED) for one in found} == {None}
+
+
+def test_near_misses_that_are_not_found_teach_nothing(questions, monkeypatch):
+    monkeypatch.setattr("triage.training.reuse._MOST_FOUND", 1)  # as in an archive of many answers that are nearer
+    lost = [("", "a1", "boundary dispute, who settles"), ("", "a2", "retail of liquor, who signs")]
+    teaches_nothing(train(questions, *lost), None)
+    teaches_nothing(train(questions, *lost, promise={"reuse": 0.9}), 0.9)
+    teaches_nothing(train(questions, FITS[0], lost[1], promise={"reuse": 0.9}), 0.9)
+    one, other = (train(questions, *FITS, *rows) for rows in ([], lost))
+    assert one.metrics["reuse"]["n"] == other.metrics["reuse"]["n"] == len(FITS)
+    assert other.reuse.model.weights == pytest.approx(one.reuse.model.weights, abs=1e-3)
+    assert other.reuse.model.none == pytest.approx(one.reuse.model.none, abs=1e-2)
+
+
+def test_near_miss_says_nothing_of_other_answers_and_counts_where_it_comes_first(questions):
+    def taught(*rows):
+        measured = train(questions, *FITS, *rows, promise={"reuse": 0.3}).metrics["reuse"]
+        return measured["n"] - len(FITS), measured["n_right"]
+
+    n_right = taught()[1]
+    assert n_right >= 5
+    assert taught(*NEAR) == (3, n_right)  # each comes first, and does not fit
+    elsewhere = [("", "a1", "boundary dispute, who settles"), ("", "a2", "retail of liquor, who signs")]
+    assert taught(*elsewhere) == (0, n_right)  # the first is another, which may fit or not
+    assert taught(*NEAR, *elsewhere) == (3, n_right)
+    assert taught(*[("", "", text) for _, _, text in (*NEAR, *elsewhere)]) == (5, n_right)  # none fits: none is right
+
+
+def test_near_miss_of_another_answer_takes_nothing_from_the_first_and_none_fits_does(questions):
+    text = "boundary dispute, who settles"
+
+    def sure(*rows):
+        (first,) = train(questions, *FITS, *NEAR, *rows).similar([text], k=1)[0]
+        assert first.id == "a3"
+        return first.p_reuse
+
+    plain, named, other, nothing = (
+        sure(*[("", near, text)] * n) for near, n in (("", 0), ("a3", 40), ("a1", 40), ("", 40))
+    )
+    assert named < plain
+    assert nothing < plain
+    assert other > plain - 0.01
+
+
+def test_desk_of_which_nothing_can_be_measured_is_kept_all_the_same(questions, tmp_path):
+    rows = [("", "a1", "boundary dispute, who settles"), ("", "a2", "retail of liquor, who signs")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        triager = train(questions, *rows, promise={"reuse": 0.9})
+    measured = triager.metrics["reuse"]
+    assert (measured["n"], measured["n_right"], measured["could_promise"]) == (0, 0, {})
+    assert {measured[name] for name in ("accuracy", "ece", "auroc")} == {None}
+    assert triager.reuse.threshold.value is None
+    loaded = triage.load(triager.save(tmp_path / "bundle"))
+    assert loaded.metrics == triager.metrics
+    assert "- later questions of which it is known: 0\n" in model_card(loaded)
 
 
 def test_two_answers_on_one_matter_are_told_by_their_words(questions):
@@ -212,8 +288,34 @@ def test_promise_of_reuse_that_is_kept_routes_and_one_that_is_not_does_not(quest
     assert kept.thresholds == broken.thresholds
 
 
+def test_without_a_promise_nothing_is_ever_offered(questions, tmp_path):
+    plain, promised = (train(questions, *FITS * 4, **more) for more in ({}, {"promise": {"reuse": 0.7}}))
+    assert plain.reuse.threshold is None
+    assert plain.reuse.model == promised.reuse.model
+    assert plain.metrics["reuse"] == promised.metrics["reuse"]
+    assert plain.similar(ASKED) == promised.similar(ASKED)
+    assert promised.predict(ASKED)[0].route == "reuse"
+    sure = ReuseModel(plain.reuse.model.weights, -LARGEST_NONE)  # that one fits, as ever it can be
+    for triager in (plain, replace(plain, reuse=replace(plain.reuse, model=sure))):
+        for one in (triager, triage.load(triager.save(tmp_path / f"{triager.reuse.model.none}"))):
+            assert "reuse" not in {result.route for result in one.predict(ASKED)}
+            assert "reuse" not in set(one.predict_frame(ASKED)["route"])
+    assert triager.similar(ASKED)[0][0].p_reuse > 0.8
+
+
+def test_promises_that_could_be_kept_are_told_with_the_share_offered(questions):
+    rows = [*FITS * 4, *NEAR]
+    could = train(questions, *rows).metrics["reuse"]["could_promise"]
+    promises = ("0.7", "0.75", "0.8", "0.85", "0.9", "0.95")
+    thresholds = {share: train(questions, *rows, promise={"reuse": float(share)}).reuse.threshold for share in promises}
+    assert could == {share: fitted.coverage for share, fitted in thresholds.items() if fitted.value is not None}
+    assert 0 < len(could) < len(promises)
+    assert all(0 < share <= 1 for share in could.values())
+    assert train(questions, *FITS, *NEAR).metrics["reuse"]["could_promise"] == {}  # too few to promise anything
+
+
 def test_threshold_of_reuse_decides_on_the_probability_that_is_shown(questions):
-    triager = train(questions, *FITS, *NEAR)
+    triager = train(questions, *FITS, *NEAR, promise={"reuse": 0.3})
     (first,) = triager.similar(ASKED[:1], k=1)[0]
     for value, route in ((first.p_reuse, True), (float(np.nextafter(first.p_reuse, 1)), False)):
         at = replace(triager, reuse=replace(triager.reuse, threshold=replace(triager.reuse.threshold, value=value)))
@@ -221,15 +323,30 @@ def test_threshold_of_reuse_decides_on_the_probability_that_is_shown(questions):
         assert (at.predict_frame(ASKED[:1])["route"][0] == "reuse") == route
 
 
-def test_promise_of_reuse_without_reasks_is_refused(questions):
+def test_promise_of_reuse_without_an_archive_is_refused(questions):
     with pytest.raises(ValueError, match=r"one of \['topic', 'jurisdiction'\], got \['reuse'\]"):
-        train(questions, promise={"reuse": 0.9})
+        train(questions, archive=None, promise={"reuse": 0.9})
 
 
+@pytest.mark.parametrize("kind", ["table", "archive"])
+def test_promise_of_reuse_without_reasks_is_allowed_and_offers_nothing(questions, request, tmp_path, kind):
+    archive = answers() if kind == "table" else request.getfixturevalue("archive")
+    triager = train(questions, archive=archive, promise={"reuse": 0.9})
+    plain = train(questions, archive=archive)
+    teaches_nothing(triager, 0.9)
+    teaches_nothing(plain, None)
+    loaded = triage.load(triager.save(tmp_path / "bundle"))
+    teaches_nothing(loaded, 0.9)
+    assert loaded.reuse == triager.reuse
+    assert triager.thresholds == plain.thresholds
+    assert triager.similar(ASKED) == plain.similar(ASKED) == loaded.similar(ASKED)
+
+
+@pytest.mark.parametrize("rows", [[*FITS, *NEAR], FITS[:1], []], ids=len)
 @pytest.mark.parametrize("promise", [0, 1, -0.5, 1.5])
-def test_promise_of_reuse_that_is_no_share_is_refused(questions, promise):
+def test_promise_of_reuse_that_is_no_share_is_refused(questions, promise, rows):
     with pytest.raises(ValueError, match=r"promise must be in \(0, 1\), got"):
-        train(questions, *FITS, *NEAR, promise={"reuse": promise})
+        train(questions, *rows, promise={"reuse": promise})
 
 
 def test_target_called_reuse_is_refused(questions):
@@ -317,13 +434,47 @@ def test_feedback_on_answers_that_are_gone_is_left_out(questions, archive):
     archive.remove("a3")
     assert train(questions, archive=archive).metrics["reuse"]["n"] == 6
     archive.remove("a2")
-    triager = train(questions, archive=archive)  # of one answer only
-    assert triager.reuse.model.none is None
+    teaches_nothing(train(questions, archive=archive, promise={"reuse": 0.9}), 0.9)  # of one answer only
+    archive.remove("a1")
+    teaches_nothing(train(questions, archive=archive, promise={"reuse": 0.9}), 0.9)
 
 
 def test_feedback_allows_a_promise_of_reuse(questions, archive):
     tell(archive, *FITS, *NEAR)
     assert train(questions, archive=archive, promise={"reuse": 0.3}).reuse.threshold.promise == 0.3
+
+
+@pytest.mark.parametrize("kind", [str, lambda path: path], ids=["str", "path"])
+def test_archive_may_be_named_by_its_path_and_its_feedback_is_learnt(questions, archive, kind):
+    tell(archive, *FITS, *NEAR)
+    named = train(questions, archive=kind(archive.path), promise={"reuse": 0.3})
+    given = train(questions, archive=archive, promise={"reuse": 0.3})
+    assert named.metrics["reuse"]["n"] == 9
+    assert named.reuse == given.reuse
+    assert named.metrics == given.metrics
+    assert named.records == given.records
+    assert named.similar(ASKED) == given.similar(ASKED)
+    archive.add(Item("a5", "Is it still open?", "It is."))  # nothing holds it
+    archive.close()
+    assert len(train(questions, archive=kind(archive.path)).records) == 5
+
+
+def test_archive_named_by_its_path_stays_as_it_is(questions, archive):
+    tell(archive, *FITS, *NEAR)
+    before = (archive.version, [*archive], archive.feedback_rows().to_dict("records"))
+    train(questions, archive=archive.path)
+    assert (archive.version, [*archive], archive.feedback_rows().to_dict("records")) == before
+
+
+def test_database_that_is_no_archive_is_refused(questions, tmp_path, monkeypatch):
+    monkeypatch.setattr("triage.training.desk.fit_joint", lambda *_, **__: pytest.fail("it was trained"))
+    with closing(sqlite3.connect(tmp_path / "other.archive")) as connection:
+        connection.execute("CREATE TABLE items (id TEXT)")
+    with pytest.raises(ArchiveError, match="must be an archive, but is another kind of file"):
+        train(questions, archive=tmp_path / "other.archive")
+    with pytest.raises(DatasetError, match="must end in"):
+        train(questions, archive=tmp_path / "none.archive")
+    assert not (tmp_path / "none.archive").exists()
 
 
 def test_personal_data_of_feedback_is_nowhere_in_the_bundle(questions, archive, tmp_path):
@@ -394,7 +545,7 @@ def test_answer_goes_stale_with_its_age(questions):
         for day in ("2025-01-31", "2025-02-01")
     ]
     assert set(found[0].values()) == {None}
-    assert found[1]["a1"].startswith("given ")
+    assert found[1]["a1"] == "given on 2025-01-01, more than 30 days before"
     assert (found[1]["a2"], found[1]["a3"]) == (None, None)
     assert found[1]["a4"] is None  # no answer that could be old
 
@@ -429,6 +580,19 @@ def test_recipe_gives_training_what_it_says_of_reuse(questions, tmp_path):
     assert triager.reuse.threshold.promise == 0.3
     assert triager.reuse.oldest_days == 400
     assert triager.reuse.documents.problem(["NĐ 151/2025 Đ5"], "2026-02-01") is not None
+
+
+def test_recipe_may_name_an_archive_whose_feedback_is_learnt(questions, archive, tmp_path):
+    tell(archive, *FITS, *NEAR)
+    path = write_recipe(tmp_path, questions, "[promise]\nreuse = 0.3\n")
+    text = path.read_text("utf-8").replace('"archive.jsonl"', f'"{archive.path.name}"')
+    path.write_text(text.replace('reasks = "reasks.csv"\n', ""), "utf-8")
+    triager = train_recipe(path)
+    assert [record["id"] for record in triager.records] == [id for id, *_ in ARCHIVE]
+    assert triager.metrics["reuse"]["n"] == 9
+    assert triager.reuse.threshold.promise == 0.3
+    path.write_text(text, "utf-8")
+    assert train_recipe(path).metrics["reuse"]["n"] == 18  # both are learnt
 
 
 def test_recipe_learns_from_the_reasks_of_its_splits_only(questions, tmp_path):
