@@ -55,6 +55,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/quality.py
 	$(BIN)/python tests/benchmarks/jurisdiction.py
 	$(BIN)/python tests/benchmarks/reuse.py
+	$(BIN)/python tests/benchmarks/index.py
 	$(BIN)/python tests/benchmarks/speed.py
 
 clean:

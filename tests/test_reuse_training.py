@@ -24,6 +24,7 @@ from triage.recipe import read_recipe, train_recipe
 from triage.register import Documents
 from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, SIGNALS, ReuseModel
 from triage.training import TrainingOptions
+from triage.training.reuse import draw_unanswered
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in a message
 ARCHIVE = [
@@ -707,3 +708,22 @@ def test_damaged_documents_are_refused(contents, tmp_path, rows):
     with pytest.raises(BundleError, match="must fit each other") as caught:
         triage.load(save_bundle(tmp_path / "desk", replace(contents, tables=tables)))
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(("n_fits", "expected"), [(0, 0), (3, 1), (6, 2), (30, 4)])
+def test_questions_without_an_answer_are_drawn_in_their_share_of_the_table(n_fits, expected):
+    archive = pd.DataFrame({"matter_id": ["M1", "M2"]})
+    matters = ["M1"] * 6 + ["M2"] * 6 + ["M3"] * 3 + [""]
+    drawn = draw_unanswered(matters, archive, n_fits, 0)
+    assert len(drawn) == expected
+    assert drawn == sorted(set(drawn))
+    assert {matters[row] for row in drawn} <= {"M3", ""}
+    assert drawn == draw_unanswered(matters, archive, n_fits, 0)
+
+
+def test_questions_without_a_matter_are_not_drawn_where_an_answer_has_none_either():
+    archive = pd.DataFrame({"matter_id": ["M1", ""]})
+    assert draw_unanswered(["M1", "", "", None], archive, 9, 0) == []
+    assert draw_unanswered(["", "M7"], pd.DataFrame({"id": ["a"]}), 9, 0) == []
+    assert draw_unanswered(["M7"], archive, 9, 0) == []  # nothing else to measure its share by
+    assert draw_unanswered([], None, 9, 0) == []

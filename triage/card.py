@@ -59,6 +59,7 @@ def model_card(triager: Triager) -> str:
         "Measured": [*_held_out(triager), *(part for item in evaluations.items() for part in _evaluation(*item))]
         or ["Nothing was measured."],
         "Promises": [_facts({target: str(triager.thresholds[target]) for target in triager.targets})],
+        "Reuse of answers": _reuse(triager),
         "Out of scope": [_scope(triager), *(_scope_measured(*item) for item in evaluations.items())],
         "Limits": ["\n".join(f"- {text}" for text in (*_texts(about.get("limits", ())), *LIMITS))],
         "How to reproduce": [
@@ -67,7 +68,8 @@ def model_card(triager: Triager) -> str:
     }
     parts = [f"# {about.get('name', 'Desk')}", _facts(facts)]
     for title, texts in sections.items():
-        parts += [f"## {title}", *filter(None, texts)]
+        said = list(filter(None, texts))
+        parts += [f"## {title}", *said] if said else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -81,6 +83,34 @@ def _register(triager: Triager) -> str | None:
         return facts
     sourced = int((register.rows["confidence"] == "sourced").sum())
     return f"{facts}; {sourced} of {len(register)} rows sourced, the others from general knowledge"
+
+
+def _reuse(triager: Triager) -> list[str]:
+    # How sure it is that an answer fits, as far as re-asks taught it.
+    measured, threshold, documents = triager.metrics.get("reuse"), triager.reuse.threshold, triager.reuse.documents
+    if measured is None:
+        return []
+    could = ", ".join(f"{share} ({100 * covered:.0f} %)" for share, covered in measured["could_promise"].items())
+    kept = "none, as nothing was promised" if threshold is None else str(threshold)
+    kept = kept.replace("everything goes to review", "no answer is offered for reuse")
+    facts = {
+        "later questions of which it is known": measured["n"],
+        "the first answer fits, per cent": share_text(measured["n_right"], measured["n"]),
+        "ECE of its probability": None if measured["ece"] is None else f"{measured['ece']:.3f}",
+        "AUROC of its probability": None if measured["auroc"] is None else f"{measured['auroc']:.3f}",
+        "questions that no answer is about": measured["n_unanswered"],
+        "offered for reuse": kept,
+        "promises that could be kept (and share offered)": could or "none",
+        "legal documents known to end": None if documents is None else len(documents.rows),
+        "an answer is too old after, days": triager.reuse.oldest_days,
+    }
+    return [
+        "An earlier answer is suggested with the probability that it fits, and offered for reuse from the promised "
+        "threshold on while it holds. Measured on later questions by a model that had seen neither the question nor "
+        "others about the same answer; a near miss counts where it would be offered. A promise counts as well what "
+        "questions that no answer is about would be offered, as many as there are among the training questions.",
+        _facts(facts),
+    ]
 
 
 def _texts(value: Any) -> list[str]:

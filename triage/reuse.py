@@ -22,7 +22,8 @@ Floats = npt.NDArray[np.floating[Any]]
 Integers = npt.NDArray[np.integer[Any]]
 
 #: What speaks for an answer, and what is added to it before its logarithm is taken: no signal alone rules out.
-SIGNALS = {"question": 0.02, "answer": 0.02, "matter": 1e-4, "topic": 1e-3}
+#: A short answer may share no word with its own question, so the answer's floor is higher.
+SIGNALS = {"question": 0.02, "answer": 0.1, "matter": 1e-4, "topic": 1e-3}
 
 # Weights of the signals before anything is learnt, and the strength of the belief in them, chosen on the re-asks of
 # splits train and valid of both desks, the questions about an answer held out together. Freely fitted weights trust the
@@ -114,18 +115,26 @@ def _choice(scores: Floats, none: float) -> Floats:
 
 
 def fit_reuse(
-    signals: Mapping[str, Floats], right: Integers, groups: Integers, *, random_state: int = 0
+    signals: Mapping[str, Floats],
+    right: Integers,
+    groups: Integers,
+    *,
+    ruled_out: Integers | None = None,
+    random_state: int = 0,
 ) -> tuple[ReuseModel, Floats]:
-    """Learn what makes an answer fit from questions whose answer is known.
+    """Learn what makes an answer fit from questions of which it is known.
 
     Parameters
     ----------
     signals : mapping of str to float array of shape (n_questions, n_answers)
         Of questions that the desk was not trained on, or as if it had not been.
     right : int array of shape (n_questions,)
-        Place of the answer that fits; -1 where none of them does, though some look alike.
+        Place of the answer that fits; -1 where none is known to.
     groups : int array of shape (n_questions,)
         Questions of one group are held out together: those about one answer.
+    ruled_out : int array of shape (n_questions,), optional
+        Where no answer is known to fit, the place of the one that is known not to: all others may. With -1, the
+        default, none of them fits.
     random_state : int, default=0
         Draws the folds.
 
@@ -145,36 +154,45 @@ def fit_reuse(
     if n_groups < 2:
         raise ValueError(f"reuse must be learnt from questions about at least two answers, got {n_groups}")
     stack = np.stack(list(_logarithms(signals).values()), -1).astype(np.float32)
+    possible = _possible(stack.shape[1], right, np.full(len(right), -1) if ruled_out is None else ruled_out)
     fold_of = np.random.default_rng(random_state).permutation(n_groups)[np.unique(groups, return_inverse=True)[1]]
     held_out = np.zeros(stack.shape[:2], np.float32)
     n_folds = min(_N_FOLDS, n_groups)
     for fold in range(n_folds):
         out = fold_of % n_folds == fold
-        weights, none = _fit(stack[~out], right[~out], names)
+        weights, none = _fit(stack[~out], possible[~out], names)
         held_out[out] = _choice(stack[out] @ weights.astype(np.float32), none)
-    weights, none = _fit(stack, right, names)
+    weights, none = _fit(stack, possible, names)
     return ReuseModel({**_BEFORE, **dict(zip(names, weights.tolist(), strict=True))}, none), held_out
 
 
-def _fit(stack: Floats, right: Integers, names: list[str]) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the weights, and the score of none, that make the right outcomes likeliest, drawn to those before."""
+def _possible(n_answers: int, right: Integers, ruled_out: Integers) -> npt.NDArray[np.bool_]:
+    """Return which outcomes may be the right one, the last of which is that no answer fits."""
+    possible = np.zeros((len(right), n_answers + 1), bool)
+    row = np.arange(len(right))
+    possible[row, np.where(right >= 0, right, n_answers)] = True
+    partly = row[(right < 0) & (ruled_out >= 0)]
+    possible[partly] = True
+    possible[partly, ruled_out[partly]] = False
+    return possible
+
+
+def _fit(stack: Floats, possible: npt.NDArray[np.bool_], names: list[str]) -> tuple[npt.NDArray[np.float64], float]:
+    """Return the weights, and the score of none, that make the possible outcomes likeliest, drawn to those before."""
     before = np.array([*(_BEFORE[name] for name in names), _NONE_BEFORE])
     belief = np.array([_BELIEF] * len(names) + [_NONE_BELIEF])
-    n_questions, row = len(right), np.arange(len(right))
-    fits = right >= 0
-    of_right = np.where(fits[:, None], stack[row, right], 0).astype(np.float64)
 
     def loss(numbers: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        weights, none = numbers[:-1], numbers[-1]
-        scores = stack @ weights.astype(np.float32)
-        whole = np.logaddexp(scipy.special.logsumexp(scores, axis=1), none)
-        chosen = np.where(fits, scores[row, right], none)
-        probability = np.exp(scores - whole[:, None])
-        expected = np.einsum("ij,ijk->ik", probability, stack, dtype=np.float64)
-        of_none = np.exp(none - whole) - ~fits
+        scores = stack @ numbers[:-1].astype(np.float32)
+        scores = np.hstack((scores, np.full((len(scores), 1), numbers[-1], scores.dtype)))
+        probability = scipy.special.softmax(scores, axis=1)
+        hit = np.where(possible, probability, 0)
+        total = np.maximum(hit.sum(1, keepdims=True), 1e-12)
+        pull = (probability - hit / total).astype(np.float64)
         away = numbers - before
-        gradient = np.concatenate(((expected - of_right).sum(0), [of_none.sum()])) + 2 * belief * away
-        return float((whole - chosen).sum() + (belief * away**2).sum()) / n_questions, gradient / n_questions
+        gradient = np.append(np.einsum("ij,ijk->k", pull[:, :-1], stack), pull[:, -1].sum()) + 2 * belief * away
+        surprise = -float(np.log(total, dtype=np.float64).sum())
+        return (surprise + float((belief * away**2).sum())) / len(stack), gradient / len(stack)
 
     bounds = [(0.0, LARGEST_WEIGHT)] * len(names) + [(-LARGEST_NONE, LARGEST_NONE)]
     found = scipy.optimize.minimize(loss, before, jac=True, method="L-BFGS-B", bounds=bounds)

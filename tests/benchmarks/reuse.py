@@ -32,7 +32,9 @@ except ImportError:  # pragma: no cover
     sys.exit("reuse: skipped, bm25s is not installed: pip install 'triage[bench]'")
 
 STYLES = ("clean", "no_diacritics", "typos", "abbrev")
-OVER, AIM = (0.11, 0.08), (0.18, 0.14)  # recall at 1 and 5, over the better of both peers
+# Recall at 1 and 5 and mean reciprocal rank as measured beside the data: the better of bm25s and TF-IDF cosine.
+QUOTED = {"industry-trade": (0.551, 0.783, 0.654), "land": (0.620, 0.845, 0.723)}
+OVER, AIM = (0.11, 0.08), (0.18, 0.14)  # recall at 1 and 5, over the best of these and of those in the same run
 STYLE_GAP = 0.08  # below clean
 PRECISION = 0.9
 NEIGHBOURS = 5
@@ -84,7 +86,7 @@ def coverage_at(p: Floats, right: npt.NDArray[np.bool_], precision: float) -> fl
     order = np.argsort(-p, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     enough = np.flatnonzero(share >= precision)
-    return (enough[-1] + 1) / len(order) if len(enough) else 0.0
+    return float(enough[-1] + 1) / len(order) if len(enough) else 0.0
 
 
 def measure_desk(name: str, validation: bool) -> Iterator[Row]:
@@ -111,13 +113,13 @@ def measure_desk(name: str, validation: bool) -> Iterator[Row]:
     said = f"{name}, re-asks of split {split} ({len(asked)})"
     for number, k in enumerate((1, 5)):
         of_peers = {peer: float((place < k).mean()) for peer, place in peers.items()}
-        best = max(of_peers.values())
+        best = max(*of_peers.values(), QUOTED[name][number])
         yield Row(f"{said}: recall@{k}", float((ours < k).mean()), best, best + OVER[number], best + AIM[number])
         for peer, share in of_peers.items():
             yield Row(f"{said}: recall@{k}, {peer}", share)
         words = place_of(ask(by_words, asked, ids).similarity, right)
         yield Row(f"{said}: recall@{k}, without matter and topic", float((words < k).mean()))
-    best_rank = max(float((1 / (1 + place)).mean()) for place in peers.values())
+    best_rank = max(QUOTED[name][2], *(float((1 / (1 + place)).mean()) for place in peers.values()))
     yield Row(f"{said}: MRR", float((1 / (1 + ours)).mean()), best_rank)
     shares, counts = pd.Series(ours < 1).groupby(asked["style"]).mean(), asked["style"].value_counts()
     for style in STYLES:
@@ -128,7 +130,9 @@ def measure_desk(name: str, validation: bool) -> Iterator[Row]:
             gap = float(shares["clean"] - shares[style])
             yield Row(f"{said}: recall@1, {style} below clean", gap, must=STYLE_GAP, kind="gap")
     yield from measure_offers(said, triager, reasks, ids, fits)
-    yield from measure_others(name, triager, questions[questions["split"] == split], set(answered["matter_id"]))
+    if not validation:
+        tested = questions[questions["split"] == split]
+        yield from measure_released(name, reasks, tested, set(answered["matter_id"]))
 
 
 def measure_offers(
@@ -136,41 +140,44 @@ def measure_offers(
 ) -> Iterator[Row]:
     """Re-asks against near misses and wrong neighbours."""
     p = ask(triager, reasks, ids).p_reuse
-    right = np.array([ids.index(one) if fit else -1 for one, fit in zip(reasks["archive_id"], fits, strict=True)])
-    near = [ids.index(one) if isinstance(one, str) and one else -1 for one in reasks["near"]]
-    pairs = set()
-    for row, order in enumerate(np.argsort(-p, axis=1, kind="stable")[:, :NEIGHBOURS].tolist()):
-        pairs |= {(row, column) for column in (*order, right[row], near[row]) if column >= 0}
+    place = {one: column for column, one in enumerate(ids)}
+    right = np.array([place.get(one, -1) for one in reasks["archive_id"]])
+    near = np.array([place.get(one, -1) for one in reasks["near"]])
+    pairs = {(row, column) for row, column in enumerate(near.tolist()) if column >= 0}
+    for row in np.flatnonzero(fits).tolist():
+        first = np.argsort(-p[row], kind="stable")[:NEIGHBOURS].tolist()
+        pairs |= {(row, column) for column in (*first, int(right[row]))}
     rows, columns = np.array(sorted(pairs)).T
     sure, fitting = p[rows, columns], right[rows] == columns
-    yield Row(
-        f"{said} and {int((~fits).sum())} near misses: AUROC", float(roc_auc_score(fitting, sure)), None, 0.85, 0.93
-    )
-    ece = expected_calibration_error(sure, fitting)
-    yield Row(f"{said} and near misses: ECE of p_reuse", ece, None, 0.06, None, "error")
+    said = f"{said} and {int((~fits).sum())} near misses"
+    yield Row(f"{said}: AUROC", float(roc_auc_score(fitting, sure)), None, 0.85, 0.93)
+    yield Row(f"{said}: ECE of p_reuse", expected_calibration_error(sure, fitting), None, 0.06, None, "error")
     best = p.argmax(1)
     top, correct = p.max(1), best == right
-    yield Row(
-        f"{said} and near misses: offered at 90 % precision", coverage_at(top, correct, PRECISION), None, 0.35, 0.55
-    )
-    auroc = float(roc_auc_score(correct, top)) if 0 < correct.sum() < len(correct) else float("nan")
-    yield Row(f"{said} and near misses: AUROC of the first suggestion alone", auroc)
-    routes = triager.predict_frame(reasks, as_of="date")["route"].to_numpy() == "reuse"
+    known = fits | (best == near)  # whether another answer than the near miss fits is not known
+    covered = coverage_at(top[known], correct[known], PRECISION)
+    yield Row(f"{said}: offered at 90 % precision", covered, None, 0.35, 0.55)
+    strict = coverage_at(top, correct, PRECISION)
+    yield Row(f"{said}: the same, were any offer to a near miss wrong", strict)
+    yield Row(f"{said}: AUROC of the first suggestion alone", float(roc_auc_score(correct[known], top[known])))
+
+
+def measure_released(name: str, reasks: pd.DataFrame, questions: pd.DataFrame, answered: set[str]) -> Iterator[Row]:
+    """What the released bundle, which knows split valid too, routes to reuse."""
+    triager = triage.load(ROOT / "models" / name)
     threshold = triager.reuse.threshold
-    promise = None if threshold is None else threshold.promise
-    yield Row(f"{said} and near misses: routed to reuse", float(routes.mean()))
-    if routes.any():
-        yield Row(f"{said} and near misses: of these right (promise {promise})", float(correct[routes].mean()))
-
-
-def measure_others(name: str, triager: triage.Triager, asked: pd.DataFrame, answered: set[str]) -> Iterator[Row]:
-    """Questions that no archived answer fits: nothing teaches the desk of them, and few may be offered an answer."""
-    others = asked[~asked["matter_id"].isin(answered - {""})]
+    assert threshold is not None
+    said = f"{name}, released bundle (promise {threshold.promise})"
+    found = triager.predict_frame(reasks, as_of="date")
+    right = found["suggestion_id"] == reasks["archive_id"]
+    known = reasks["archive_id"].notna() | (found["suggestion_id"] == reasks["near"])
+    routed = (found["route"] == "reuse") & known
+    yield Row(f"{said}: re-asks and near misses of split test routed to reuse", float(routed.sum() / known.sum()))
+    yield Row(f"{said}: of these {int(routed.sum())} right", float(right[routed].mean()), None, threshold.promise)
+    others = questions[~questions["matter_id"].isin(answered - {""})]
     routes = triager.predict_frame(others, as_of="date")["route"]
-    yield Row(
-        f"{name}, questions on matters without an answer ({len(others)}): routed to reuse",
-        float((routes == "reuse").mean()),
-    )
+    on = f"questions of split test on matters without an answer ({len(others)})"
+    yield Row(f"{said}: {on} routed to reuse", float((routes == "reuse").mean()))
 
 
 def measure_stackfaq(validation: bool) -> Iterator[Row]:
@@ -204,10 +211,12 @@ def measure(name: str, validation: bool) -> Iterator[Row]:
 
 NOTES = """# Reuse
 
-Made by `tests/benchmarks/reuse.py`; shares in per cent. The baseline is the better of bm25s (folded words) and TF-IDF
-cosine (three channels), asked the same in the same run. Signals and weights were chosen on the re-asks of splits
-`train` and `valid`. Pairs of question and answer, for AUROC and ECE: the first five suggestions, the right answer, and
-what a near miss seems to ask again.
+Made by `tests/benchmarks/reuse.py`; shares in per cent. The baseline is the best of bm25s (folded words) and TF-IDF
+cosine (three channels), asked the same in the same run, and of what was measured beside the data. Signals and weights
+were chosen on the re-asks of splits `train` and `valid`. Pairs of question and answer, for AUROC and ECE: a re-ask with
+its first five suggestions and the right answer, a near miss with the answer that it seems to ask for again. Whether
+another answer fits a near miss is not known; where one is suggested first, the question does not count, but for the row
+that says so.
 """
 
 

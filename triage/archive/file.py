@@ -91,7 +91,9 @@ class ArchiveFile:
             raise self._error(f"must be within reach, but: {error.strerror}", "check path and permissions") from error
         with self.connection() as connection:
             self._check_format(connection)
-            stored = dict(connection.execute("SELECT name, value FROM settings")).get("language")
+            settings = dict(connection.execute("SELECT name, value FROM settings"))
+        stored = settings.get("language")
+        self.identity: str = settings.get("identity") or ""
         if language not in (None, stored):
             raise self._error(f"must be opened with its language {stored!r}, got {language!r}", "leave it out")
         self.language: str | None = stored
@@ -190,7 +192,8 @@ class ArchiveFile:
             with closing(sqlite3.connect(part, isolation_level=None)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-                connection.execute("INSERT INTO settings VALUES ('language', ?)", [language])
+                settings = [("language", language), ("identity", uuid.uuid4().hex)]
+                connection.executemany("INSERT INTO settings VALUES (?, ?)", settings)
             os.link(part, self.path)
         except FileExistsError:
             pass  # another process was faster

@@ -54,6 +54,8 @@ class Archive:
     ----------
     path : Path
     language : str or None
+    identity : str
+        What tells this archive from any other, drawn when it was made.
 
     Raises
     ------
@@ -77,7 +79,7 @@ class Archive:
     def __init__(self, path: str | Path, *, language: str | None = None, create: bool = True) -> None:
         self.path = Path(path)
         self._file = ArchiveFile(self.path, language=language, create=create)
-        self.language = self._file.language
+        self.language, self.identity = self._file.language, self._file.identity
 
     def __enter__(self) -> Self:
         return self
@@ -321,6 +323,12 @@ class Archive:
         """Number of the last change, 0 before the first."""
         with self._file.connection() as connection:
             return _version(connection)
+
+    def time_of(self, sequence: int) -> str | None:
+        """Return when a change was made, as ISO text in UTC; None for one that this archive has not."""
+        with self._file.connection() as connection:
+            row = connection.execute("SELECT at FROM changes WHERE sequence = ?", [sequence]).fetchone()
+        return None if row is None else str(row[0])
 
     def changes(self, since: int) -> builtins.list[Change]:
         """Return what changed.
@@ -576,4 +584,4 @@ def _cells(item: Item) -> list[str]:
 
 
 def _now(moment: datetime | None = None) -> str:
-    return (moment or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (moment or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

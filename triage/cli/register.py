@@ -139,8 +139,15 @@ def retrain_check(
         if register is not None:
             competences = Register.read(register, triager.taxonomy)
         answers = [{**row, "date": row.get("answered_at")} for row in triager.records if row.get("answer")]
-        for what, rows in (("question", triager.labelled), ("answer", answers)):
-            found = outdated(competences, rows, day)
+        reuse = triager.reuse
+        tables = {
+            "question": (triager.labelled, outdated(competences, triager.labelled, day)),
+            "answer": (
+                answers,
+                outdated(competences, answers, day, documents=reuse.documents, oldest_days=reuse.oldest_days),
+            ),
+        }
+        for what, (rows, found) in tables.items():
             note(f"{len(found)} of {len(rows)} {what}s {_percent(len(found), len(rows))}are out of date")
             if format is Lines.TABLE and len(found):
                 show(_table(found, list(found.columns)))

@@ -15,8 +15,15 @@ from triage.register.table import BODY, Register, body_of, to_day
 _COLUMNS = ("id", "matter_id", "date", "reason", "label", "now")
 
 
-def outdated(register: Register, rows: Iterable[Mapping[str, Any]], as_of: Any = None) -> pd.DataFrame:
-    """List the rows whose labels the register no longer bears out.
+def outdated(
+    register: Register,
+    rows: Iterable[Mapping[str, Any]],
+    as_of: Any = None,
+    *,
+    documents: Documents | None = None,
+    oldest_days: int | None = None,
+) -> pd.DataFrame:
+    """List the rows whose labels the register no longer bears out, and the answers that are out of date.
 
     Parameters
     ----------
@@ -24,16 +31,22 @@ def outdated(register: Register, rows: Iterable[Mapping[str, Any]], as_of: Any =
     rows : iterable of mapping
         ``id``, ``matter_id``, ``date`` (its own day, may be empty), and the labels ``jurisdiction``, ``level`` and
         ``agency``, as far as known. An answer may have ``valid_to`` (its last day) and ``superseded_by`` (the id of
-        the answer that took its place).
+        the answer that took its place), and as ``legal_basis`` a list of texts.
     as_of : date or ISO text, optional
         Today by default.
+    documents : Documents, optional
+        Legal documents that are not in force for ever. Where a row names no legal basis, what its ``answer`` cites
+        counts.
+    oldest_days : int, optional
+        A row of more days before `as_of` is out of date.
 
     Returns
     -------
     DataFrame
         One line a row that is out of date: ``id``, ``matter_id``, ``date``, ``reason`` (``changed``: the matter is
         decided elsewhere now; ``contradicts``: it already was on the row's own day; ``ended``: no row of the register
-        is valid; ``expired``: the answer's last day is over; ``superseded``), ``label`` and ``now``, who decides.
+        is valid; ``expired``: the answer's last day is over; ``superseded``; ``document``: what it rests on is not in
+        force; ``old``), ``label`` and ``now``, who decides.
 
     Raises
     ------
@@ -43,7 +56,7 @@ def outdated(register: Register, rows: Iterable[Mapping[str, Any]], as_of: Any =
     day = to_day(as_of)
     found = []
     for row in rows:
-        reason, label, now = _reason(register, row, day)
+        reason, label, now = _reason(register, row, day, documents, oldest_days)
         if reason:
             facts = {name: row[name] for name in ("matter_id", "date") if not checks.is_missing(row.get(name))}
             found.append((row["id"], facts.get("matter_id", ""), facts.get("date", ""), reason, label, now))
@@ -65,14 +78,9 @@ def staleness(
     register : Register or None
         None where only the answer itself can tell.
     answer : mapping
-        As a row of `outdated`; its ``legal_basis`` is a list of texts.
-    as_of : date or ISO text, optional
-        Today by default.
-    documents : Documents, optional
-        Legal documents that are not in force for ever. Where an answer names no legal basis, what its text cites
-        counts.
-    oldest_days : int, optional
-        An answer given more days before `as_of` is out of date.
+        As a row of `outdated`.
+    as_of, documents, oldest_days
+        As in `outdated`.
 
     Returns
     -------
@@ -90,23 +98,32 @@ def staleness(
     'valid until 2025-12-31'
     """
     day = to_day(as_of)
-    reason, label, now = _reason(register, answer, day)
+    reason, label, now = _reason(register, answer, day, documents, oldest_days)
     if reason is None:
-        basis = answer.get("legal_basis") or [answer.get("answer") or ""]
-        problem = None if documents is None else documents.problem(basis, day)
-        given = answer.get("date")
-        if problem is None and oldest_days is not None and not checks.is_missing(given):
-            age = (day - to_day(given)).days
-            problem = f"given {age} days ago" if age > oldest_days else None
-        return problem
+        return None
     return {
+        "document": None if documents is None else documents.problem(_basis(answer), day),
+        "old": f"given on {answer.get('date')}, more than {oldest_days} days before",
         "superseded": f"superseded by {answer.get('superseded_by')}",
         "expired": f"valid until {answer.get('valid_to')}",
         "ended": f"nobody is competent for {answer.get('matter_id')} on the day",
     }.get(reason, f"competence changed from {label} to {now}")
 
 
-def _reason(register: Register | None, row: Mapping[str, Any], day: date) -> tuple[str | None, str, str]:
+def _basis(row: Mapping[str, Any]) -> list[str]:
+    """Return the texts whose citations a row rests on."""
+    cell = row.get("legal_basis")
+    basis = [cell] if isinstance(cell, str) else [] if checks.is_missing(cell) else list(cell)
+    return [text for text in basis or [row.get("answer")] if not checks.is_missing(text)]
+
+
+def _reason(
+    register: Register | None,
+    row: Mapping[str, Any],
+    day: date,
+    documents: Documents | None,
+    oldest_days: int | None,
+) -> tuple[str | None, str, str]:
     """Return why a row is out of date (None when it is not), who decides by its labels, and who does on the day."""
     cells = {name: cell for name, cell in row.items() if not checks.is_missing(cell)}
     given = [name for name in BODY if isinstance(row.get(name), str)]  # an empty label says that it does not apply
@@ -128,4 +145,8 @@ def _reason(register: Register | None, row: Mapping[str, Any], day: date) -> tup
         reason = "ended"
     elif now is not None and any(row[name] != now[name] for name in given):
         reason = "contradicts" if any(row[name] != then[name] for name in given) else "changed"
+    elif documents is not None and documents.problem(_basis(row), day):
+        reason = "document"
+    elif oldest_days is not None and "date" in cells and (day - to_day(cells["date"])).days > oldest_days:
+        reason = "old"
     return reason, label, "" if now is None else body_of(now)

@@ -22,10 +22,10 @@ _Key = tuple[str, str | None, str | None, str | None]
 
 
 @lru_cache(maxsize=4096)
-def _cited(text: str, language: str | None) -> tuple[_Key, ...]:
-    """Return the documents that a text cites, each with the part; kept, as the same answers are found again."""
+def _cited(text: str, language: str | None) -> tuple[tuple[_Key, str], ...]:
+    """Return the documents that a text cites, each with the part, and as it is written; kept for the next question."""
     return tuple(
-        (found.document, *(getattr(found, part) for part in _PARTS))
+        ((found.document, *(getattr(found, part) for part in _PARTS)), found.text)
         for found in citations(text, language=language)
         if found.document
     )
@@ -45,7 +45,7 @@ class Documents:
 
     rows: pd.DataFrame
     language: str | None = None
-    _of: dict[str, list[tuple[_Key, Mapping[str, str]]]] = field(default_factory=dict, repr=False)
+    _of: dict[str, dict[_Key, list[Mapping[str, str]]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, source: Any, language: str | None = None) -> Self:
@@ -80,7 +80,8 @@ class Documents:
         def problem(cell: Any) -> str | None:
             wrong = checks.text_problem(cell)
             if wrong is None and len(_cited(cell, language)) != 1:
-                return "must cite one legal document or one part of it, such as 'Nghị định 151/2025/NĐ-CP Điều 5'"
+                known = f"in the way of language {language!r}" if language else "in a language, and none was named"
+                return f"must cite one legal document, or one part of it, {known}"
             return wrong
 
         faults = checks.absent_faults(COLUMNS[:3], frame) + checks.cell_faults(frame, "document", problem)
@@ -95,9 +96,9 @@ class Documents:
         ]
         checks.raise_if(faults, name_of(source))
         documents = cls(pd.DataFrame(rows, columns=list(COLUMNS)), language)
-        for row in sorted(rows, key=lambda row: row["valid_to"] or "9999"):  # what ended first is said first
-            (key,) = _cited(row["document"], language)
-            documents._of.setdefault(key[0], []).append((key, row))
+        for row in sorted(rows, key=lambda row: row["valid_from"]):
+            ((key, _),) = _cited(row["document"], language)
+            documents._of.setdefault(key[0], {}).setdefault(key, []).append(row)
         return documents
 
     def problem(self, basis: Iterable[str], as_of: Any = None) -> str | None:
@@ -121,16 +122,29 @@ class Documents:
         ValueError
             If `as_of` is no day.
         """
-        day = to_day(as_of)
+        day = to_day(as_of).isoformat()
         for text in basis:
-            for cited in _cited(text, self.language):
-                for key, row in self._of.get(cited[0], []):
-                    inside = all(own is None or own == other for own, other in zip(key, cited, strict=True))
-                    if inside and row["valid_to"] and date.fromisoformat(row["valid_to"]) < day:
-                        return f"cites {text}, {_end(row)}"
-                    if inside and row["valid_from"] and day < date.fromisoformat(row["valid_from"]):
-                        return f"cites {text}, in force only from {row['valid_from']}"
+            for cited, written in _cited(text, self.language):
+                said = [
+                    problem
+                    for key, periods in self._of.get(cited[0], {}).items()
+                    if all(own is None or own == other for own, other in zip(key, cited, strict=True))
+                    if (problem := _problem(periods, day))
+                ]
+                if said:
+                    return f"cites {written}, {min(said)[1]}"
         return None
+
+
+def _problem(periods: list[Mapping[str, str]], day: str) -> tuple[str, str] | None:
+    """Return since when, and in words why, a document is in none of its periods on a day; None when it is in one."""
+    begun = [row for row in periods if row["valid_from"] <= day]
+    if not begun:
+        return periods[0]["valid_from"], f"in force only from {periods[0]['valid_from']}"
+    if any(not row["valid_to"] or day <= row["valid_to"] for row in begun):
+        return None
+    last = max(begun, key=lambda row: row["valid_to"])
+    return last["valid_to"], _end(last)
 
 
 def _text(cell: Any) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from triage.archive import Archive
 from triage.classifier import LOSSES, JointOptions, fit_joint, softmax
 from triage.dataset import REGISTER_TARGETS, Taxonomy, fingerprint, read_questions, read_taxonomy
 from triage.decision import fit_threshold
@@ -19,8 +18,14 @@ from triage.metrics import expected_calibration_error
 from triage.register import Documents, Register
 from triage.scope import fit_scope, scope_statistics
 from triage.training.gathering import TrainingOptions, gather
-from triage.training.reuse import REUSE, with_reuse
-from triage.training.tables import labelled_of, out_of_scope_texts, read_archive, read_reasks, records_of, with_days
+from triage.training.reuse import REUSE, draw_unanswered, with_reuse, without_reuse
+from triage.training.tables import (
+    labelled_of,
+    out_of_scope_texts,
+    read_answered,
+    records_of,
+    with_days,
+)
 from triage.triager import Reuse, Triager
 
 logger = logging.getLogger(__name__)
@@ -72,15 +77,16 @@ def train(
         Messages that belong to no class. Without them such messages are told by their scores alone.
     promise : mapping of str to float, optional
         For a target, the share of assigned labels that must be right with 95 % confidence; for ``reuse``, the share
-        of answers offered for reuse that must fit.
+        of answers offered for reuse that must fit: without this promise none is offered.
     random_state : int, default=0
         Seed of everything that is drawn.
     groups : str, optional
         Column of who wrote a question. Probabilities and promises are then made for writers never read before: they
         hold over all writers together, and one writer's questions may do worse.
     reasks : DataFrame or path, optional
-        Later questions: ``archive_id`` of the answer that fits, or empty, and then ``near`` of one that only seems to.
-        Trained on, and what teaches how sure it is that an answer fits.
+        Later questions: ``archive_id`` of the answer that fits, or empty, and then ``near`` of one that only seems to
+        (others may fit), or empty too where none fits. The first are trained on; all teach how sure it is that an
+        answer fits.
     documents : Documents, DataFrame or path, optional
         Legal documents that were replaced or ran out: an answer that cites one is stale. See
         `triage.register.Documents`.
@@ -142,9 +148,8 @@ def train(
         columns |= {target: column for target, column in REGISTER_TARGETS.items() if column in frame.columns}
     read_documents = None if documents is None else Documents.read(documents, language)
     reuse = Reuse(documents=read_documents, oldest_days=oldest_days)
-    archived = None if archive is None else read_archive(archive)
-    asked_again = _reasks_of(reasks, text, archive, archived)
-    promised = [*columns, REUSE] if asked_again is not None else [*columns]
+    archived, asked_again = read_answered(archive, reasks, text)
+    promised = [*columns, REUSE] if archived is not None else [*columns]
     unknown = sorted(set(promise or {}) - set(promised))
     if unknown:
         raise ValueError(f"a promise must be for one of {promised}, got {unknown}")
@@ -244,21 +249,8 @@ def train(
         n_jobs=options.n_jobs,
     )
     if asked_again is None:
-        return triager
+        return without_reuse(triager, (promise or {}).get(REUSE))
     say(f"learning reuse from {len(asked_again)} re-asks")
-    trained = X[gathered.reasks], held_out[gathered.reasks]
-    return with_reuse(triager, asked_again, text, trained, (promise or {}).get(REUSE), random_state)
-
-
-def _reasks_of(reasks: Any, text: str, archive: Any, archived: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Return re-asks and what officers said of an archive's suggestions as one table; None where there are none."""
-    if reasks is not None and archived is None:
-        raise ValueError("re-asks need the archive that they ask again, got none; pass archive=")
-    tables = [] if reasks is None or archived is None else [read_reasks(reasks, text, archived)]
-    if isinstance(archive, Archive) and archived is not None:
-        said = archive.feedback_rows().rename(columns={"text": text})
-        # Of answers that are no longer there nothing can be learnt.
-        known = set(archived["id"])
-        said = said[said["archive_id"].isin(known) | said["near"].isin(known)]
-        tables += [said] if len(said) else []
-    return pd.concat(tables, ignore_index=True) if tables else None
+    unanswered = draw_unanswered(truth.get("matter", []), archived, len(gathered.reasks), random_state)
+    rows = [*gathered.reasks, *unanswered]
+    return with_reuse(triager, asked_again, text, (X[rows], held_out[rows]), (promise or {}).get(REUSE), random_state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,39 @@ from triage.metrics import expected_calibration_error
 from triage.reuse import fit_reuse
 from triage.triager import Triager
 
+Floats = npt.NDArray[np.floating[Any]]
+
 REUSE = "reuse"  # its name among promises and metrics
 _MOST_FOUND = 500  # answers that one question is held against
+_PROMISES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # that are tried, to be shown
+
+
+def draw_unanswered(matters: Sequence[Any], archive: pd.DataFrame | None, n_fits: int, random_state: int) -> list[int]:
+    """Draw questions that no archived answer is about, as many beside the re-asks as there are in the table.
+
+    Parameters
+    ----------
+    matters : sequence of str or None
+        Matter of each question of the table, empty for none.
+    archive : DataFrame or None
+        What `triage.training.tables.read_archive` gave.
+    n_fits : int
+        Number of re-asks that an answer fits.
+    random_state : int
+
+    Returns
+    -------
+    list of int
+        Rows of the table.
+    """
+    if archive is None or "matter_id" not in archive.columns:
+        return []
+    answered = set(archive["matter_id"])
+    rows = [row for row, matter in enumerate(matters) if matter is not None and matter not in answered]
+    share = len(rows) / max(1, len(matters))
+    n_drawn = min(len(rows), round(n_fits * share / (1 - share))) if share < 1 else 0
+    drawn: list[int] = np.sort(np.random.default_rng(random_state).choice(rows, n_drawn, replace=False)).tolist()
+    return drawn
 
 
 def with_reuse(
@@ -34,11 +66,13 @@ def with_reuse(
     ----------
     triager : Triager
     reasks : DataFrame
-        ``archive_id`` and ``near`` as text; the rows that have the first were trained on.
+        ``archive_id`` of the answer that fits, or ``near`` of one that does not, though others may; with neither, no
+        answer fits. As text; the rows that have the first were trained on.
     text : str
         Its column of questions.
     trained : tuple of csr matrix and float array
-        Features of the rows that were trained on, and their scores as if they had not been.
+        Features of these rows, then of questions that no answer fits; and their scores as if they had not been trained
+        on.
     promise : float or None
     random_state : int
 
@@ -47,32 +81,62 @@ def with_reuse(
     Triager
     """
     fits = (reasks["archive_id"] != "").to_numpy()
-    place = {record["id"]: row for row, record in enumerate(triager.records)}
-    right = np.array([place.get(id, -1) for id in reasks["archive_id"]])
     about = np.where(fits, reasks["archive_id"], reasks["near"])
     if len(np.unique(about)) < 2:
-        return triager
-    others = triager.reader.read(reasks[text][~fits].tolist())
-    X, scores = sp.vstack([trained[0], others.X]).tocsr(), np.vstack([trained[1], others.scores])
-    order = np.argsort(np.concatenate((np.flatnonzero(fits), np.flatnonzero(~fits))))
-    X, scores = X[order], scores[order]
-    places, signals = triager.suggester.signals(X, triager.reader.outcome_scores(X, scores), _MOST_FOUND)
-    is_right = places == right[:, None]
-    right = np.where(is_right.any(1), is_right.argmax(1), -1)  # what is not found, does not fit
-    groups = pd.factorize(pd.Series(about))[0]
-    model, held_out = fit_reuse(signals, right, groups, random_state=random_state)
-    row, best = np.arange(len(right)), held_out.argmax(1)
-    sure, correct = held_out[row, best], best == right
+        return without_reuse(triager, promise)
+    near_misses = triager.reader.read(reasks[text][~fits].tolist())
+    n_fits = int(fits.sum())
+    X = sp.vstack([trained[0][:n_fits], near_misses.X]).tocsr()
+    places, signals = _signals(triager, X, np.vstack([trained[1][:n_fits], near_misses.scores]))
+    about, fits = np.concatenate((about[fits], about[~fits])), np.arange(len(about)) < n_fits
+    row_of = {record["id"]: row for row, record in enumerate(triager.records)}
+    named = places == np.array([row_of.get(id, -1) for id in about])[:, None]
+    place = np.where(named.any(1), named.argmax(1), -1)
+    # Of a near miss that is not found nothing is known; an answer that is not found cannot be offered.
+    known = fits | (place >= 0) | (about == "")
+    if len(np.unique(about[known])) < 2:
+        return without_reuse(triager, promise)
+    signals = {name: signal[known] for name, signal in signals.items()}
+    right, ruled_out = np.where(fits, place, -1)[known], np.where(fits, -1, place)[known]
+    groups = pd.factorize(pd.Series(about))[0][known]
+    model, held_out = fit_reuse(signals, right, groups, ruled_out=ruled_out, random_state=random_state)
+    best = held_out.argmax(1)
+    told = (ruled_out < 0) | (best == ruled_out)  # of a near miss it is told only where it would be offered itself
+    sure, correct = held_out.max(1)[told], (best == right)[told]
+    measured = _measured(sure, correct)
+    # Among the questions that come are some that no answer is about: a promise counts what they would be offered.
+    if trained[0].shape[0] > n_fits:
+        offered = model.probability(_signals(triager, trained[0][n_fits:], trained[1][n_fits:])[1])
+        assert offered is not None
+        sure, correct = np.append(sure, offered.max(1)), np.append(correct, np.zeros(len(offered), bool))
+    fitted = {f"{share:g}": fit_threshold(sure, correct, promise=share) for share in _PROMISES}
+    measured |= {
+        "n_unanswered": len(sure) - measured["n"],
+        "could_promise": {share: one.coverage for share, one in fitted.items() if one.value is not None},
+    }
+    threshold = None if promise is None else fit_threshold(sure, correct, promise=promise)
+    reuse = replace(triager.reuse, model=model, threshold=threshold)
+    return replace(triager, reuse=reuse, metrics={**triager.metrics, REUSE: measured})
+
+
+def _signals(triager: Triager, X: sp.csr_matrix, scores: Floats) -> tuple[npt.NDArray[np.intp], dict[str, Floats]]:
+    return triager.suggester.signals(X, triager.reader.outcome_scores(X, scores), _MOST_FOUND)
+
+
+def _measured(sure: Floats, correct: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return how well the probability of the first answer says whether it fits."""
     both = correct.any() and not correct.all()
-    measured = {
-        "n": len(right),
+    return {
+        "n": len(correct),
         "n_right": int(correct.sum()),
-        "accuracy": float(correct.mean()),
-        "ece": expected_calibration_error(sure, correct),
+        "accuracy": float(correct.mean()) if len(correct) else None,
+        "ece": expected_calibration_error(sure, correct) if len(correct) else None,
         "auroc": float(roc_auc_score(correct, sure)) if both else None,
     }
-    return replace(
-        triager,
-        reuse=replace(triager.reuse, model=model, threshold=fit_threshold(sure, correct, promise=promise)),
-        metrics={**triager.metrics, REUSE: measured},
-    )
+
+
+def without_reuse(triager: Triager, promise: float | None) -> Triager:
+    """Return a desk that could learn nothing of reuse: what was promised cannot be kept."""
+    if promise is None:
+        return triager
+    return replace(triager, reuse=replace(triager.reuse, threshold=fit_threshold([], [], promise=promise)))

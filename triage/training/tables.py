@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from triage.text import mask_personal_data
 
 _LABELLED = ("matter_id", "date", *BODY)
 _ANSWERED = ("topic", "matter_id", *BODY, "answered_at", "valid_to", "superseded_by")
+_SQLITE = b"SQLite format 3"  # how an archive begins
 _DAYS = ("answered_at", "valid_to")  # of an answer
 
 
@@ -69,7 +71,7 @@ def read_archive(source: Any) -> pd.DataFrame:
 
 
 def read_reasks(source: Any, text: str, archive: pd.DataFrame) -> pd.DataFrame:
-    """Return re-asks, checked: ``archive_id`` of the answer that fits, or ``near`` of one that only seems to.
+    """Return re-asks, checked: ``archive_id`` of the answer that fits, or ``near`` of one that does not.
 
     Parameters
     ----------
@@ -103,6 +105,51 @@ def read_reasks(source: Any, text: str, archive: pd.DataFrame) -> pd.DataFrame:
     checks.raise_if(faults, "reasks")
     near = ids_of(rows["near"]) if "near" in rows.columns else ""
     return rows.assign(archive_id=ids_of(rows["archive_id"]), near=near)
+
+
+def read_answered(archive: Any, reasks: Any, text: str) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """Return answered questions, and re-asks of them with what officers said of suggestions; None where there are none.
+
+    Parameters
+    ----------
+    archive : Archive, DataFrame or path, or None
+        The path of a table, or of an archive.
+    reasks : DataFrame or path, or None
+    text : str
+        Column of the questions of re-asks.
+
+    Returns
+    -------
+    answered, reasks : DataFrame or None
+
+    Raises
+    ------
+    ValueError
+        If there are re-asks and no archive.
+    """
+    if archive is None:
+        if reasks is not None:
+            raise ValueError("re-asks need the archive that they ask again, got none; pass archive=")
+        return None, None
+    with _opened(archive) as source:
+        answered = read_archive(source)
+        tables = [] if reasks is None else [read_reasks(reasks, text, answered)]
+        if isinstance(source, Archive):
+            said = source.feedback_rows().rename(columns={"text": text})
+            # Of answers that are no longer there nothing can be learnt.
+            known = set(answered["id"])
+            said = said[said["archive_id"].isin(known) | said["near"].isin(known)]
+            tables += [said] if len(said) else []
+    return answered, pd.concat(tables, ignore_index=True) if tables else None
+
+
+def _opened(source: Any) -> AbstractContextManager[Any]:
+    """Return the archive at a path, to be closed again; anything else as it is."""
+    if isinstance(source, (str, Path)) and Path(source).is_file():
+        with open(source, "rb") as file:
+            if file.read(len(_SQLITE)) == _SQLITE:
+                return Archive(source, create=False)
+    return nullcontext(source)
 
 
 def out_of_scope_texts(oos: Any, text: str) -> list[str]:

@@ -24,8 +24,9 @@ from triage.features import QuestionVectorizer, check_texts, chunks
 from triage.records import Decision, Match, Suggestion, TriageResult
 from triage.register import DatedOutcomes, Register
 from triage.scope import ScopeDetector
-from triage.triager.answered import Following, Records
+from triage.triager.answered import Records
 from triage.triager.evidence import Evidence, both_sides, forward_to
+from triage.triager.following import Following
 from triage.triager.reading import DECIDING, JURISDICTION, MATTER, Reader, Reading, as_days
 from triage.triager.reasons import Reasons
 from triage.triager.storing import contents_of, parts_of
@@ -59,6 +60,8 @@ class _Decided:
 @dataclass(frozen=True, eq=False)
 class Triager:
     """A trained desk. Nothing in it changes after it is made, so any number of threads may use it at once.
+
+    With an archive its suggestions follow what is written there, see `with_archive`.
 
     Attributes
     ----------
