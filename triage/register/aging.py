@@ -112,7 +112,7 @@ def staleness(
 
 def _basis(row: Mapping[str, Any]) -> list[str]:
     """Return the texts whose citations a row rests on."""
-    cell = row.get("legal_basis")
+    cell: Any = row.get("legal_basis")
     basis = [cell] if isinstance(cell, str) else [] if checks.is_missing(cell) else list(cell)
     return [text for text in basis or [row.get("answer")] if not checks.is_missing(text)]
 
