@@ -350,6 +350,8 @@ def measure_desk(name: str, setting: Setting) -> Iterator[Row]:
     yield from desk_rows(name, f"{measured_split} split", found, baseline)
     yield from style_rows(name, f"{measured_split} split", found["topic_right"], outside["style"], by_style)
     for target, promise in recipe.promise.items():
+        if target not in triager.targets:  # of reuse: see reuse.py
+            continue
         assigned = found[f"{target}_assigned"]
         said = f"{name}, {measured_split} split: {target} with a promise of {promise:g}"
         yield Row(f"{said}: assigned", float(assigned.mean()))

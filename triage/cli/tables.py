@@ -57,9 +57,10 @@ def _question_cell(text: str, suggestions: Sequence[Suggestion]) -> Text:
     cell = Text(cut(text, _QUESTION_CHARS) or "–")
     if suggestions:
         nearest = suggestions[0]
-        sure = "" if nearest.p_reuse is None else f", reuse {percent(nearest.p_reuse)}"
+        fits = nearest.p_reuse is not None
+        near = f"fits {percent(nearest.p_reuse or 0)}" if fits else f"{share(nearest.similarity)} alike"
         stale = "" if nearest.stale is None else ", out of date"
-        cell.append(f"\n↳ {safe(nearest.id)}, {share(nearest.similarity)} alike{sure}{stale}: ", "dim")
+        cell.append(f"\n↳ {safe(nearest.id)}, {near}{stale}: ", "dim")
         cell.append(cut(nearest.question, _NEAREST_CHARS), "dim italic")
     return cell
 
@@ -128,15 +129,15 @@ def suggestion_table(text: str, suggestions: Sequence[Suggestion]) -> Table:
 
     table = Table(title=Text(cut(text, _QUESTION_CHARS)), title_justify="left", expand=True, header_style="bold")
     table.add_column("id", no_wrap=True, max_width=16)
+    table.add_column("fits", justify="right")
     table.add_column("alike", justify="right")
-    table.add_column("reuse", justify="right")
     table.add_column("question", ratio=1)
     for suggestion in suggestions:
         sure = "–" if suggestion.p_reuse is None else percent(suggestion.p_reuse)
         question = Text(cut(suggestion.question, _QUESTION_CHARS))
         if suggestion.stale:
             question.append(f"\nout of date: {safe(suggestion.stale)}", "yellow")
-        table.add_row(safe(suggestion.id), share(suggestion.similarity), sure, question)
+        table.add_row(safe(suggestion.id), sure, share(suggestion.similarity), question)
     return table
 
 
