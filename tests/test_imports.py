@@ -31,6 +31,7 @@ RANKS = {
     "report": 4,
     "recipe": 5,  # trains as it says
     "evaluation": 6,  # measures what a recipe gives
+    "comparison": 6,  # measures two desks at once
     "card": 6,
     "service": 7,
     "cli": 7,

@@ -1,4 +1,4 @@
-"""The program ``triage``: train, predict, evaluate, similar, archive, register, retrain-check.
+"""The program ``triage``: train, predict, evaluate, compare, similar, archive, register, retrain-check.
 
 Heavy imports stay inside the commands, so that help and usage errors come at once. Answers go to standard output,
 everything else to standard error; an error is one line and never a question's words.
@@ -31,6 +31,7 @@ from triage.cli.terminal import (
     emit,
     guard,
     note,
+    safe,
     show,
     write,
 )
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 _MATTER = ("matter_id", "names", "probability", "agrees", "legal_basis", "confidence", "valid_from", "valid_to")
 RANKED = 3  # labels of a ranking that are written without --full
 
+WORSE = 3  # exit code of a comparison that the new desk loses
 _OUTPUTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 
 app = typer.Typer(
@@ -62,13 +64,21 @@ class Report(StrEnum):
     JSON = "json"
 
 
+LabelledArgument = Annotated[Path, typer.Argument(help="Table of questions with their labels.", show_default=False)]
+SplitOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Take only the rows whose column 'split' has this value.")
+]
+
 app.add_typer(archive.app, name="archive")
 app.add_typer(register.app, name="register")
 app.command("retrain-check")(register.retrain_check)
 
 
 def main() -> None:
-    """Run the program; the exit code is 0 done, 1 an error, 2 wrong usage, 130 interrupted, 141 reader gone."""
+    """Run the program.
+
+    The exit code is 0 done, 1 an error, 2 wrong usage, 3 a worse desk (compare), 130 interrupted, 141 reader gone.
+    """
     try:
         app()
     except KeyboardInterrupt:
@@ -160,11 +170,9 @@ def predict(
 @app.command()
 def evaluate(
     model: ModelArgument,
-    file: Annotated[Path, typer.Argument(help="Table of questions with their labels.", show_default=False)],
+    file: LabelledArgument,
     text: TextOption = "text",
-    split: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Take only the rows whose column 'split' has this value.")
-    ] = None,
+    split: SplitOption = None,
     format: Annotated[Report, typer.Option("--format", help="A table for people, or JSON.")] = Report.TABLE,
 ) -> None:
     """Measure MODEL on the labelled questions of FILE."""
@@ -180,6 +188,71 @@ def evaluate(
             emit([result.to_dict()])
         else:
             write((result.summary().rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
+
+
+@app.command(
+    epilog="Exit code 0: NEW is not significantly worse in any target (McNemar's exact test). 3: it is in one or more. "
+    "1 is an error and 2 wrong usage, as everywhere."
+)
+def compare(
+    old: Annotated[Path, typer.Argument(help="Folder of the model at work.", show_default=False)],
+    new: Annotated[Path, typer.Argument(help="Folder of the model that may take its place.", show_default=False)],
+    file: LabelledArgument,
+    text: TextOption = "text",
+    split: SplitOption = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", metavar="NAME", help="Compare only this target; may be given again. All by default."),
+    ] = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", metavar="DATE", help="Day on which both decide; by default each question's own 'date', or today."
+        ),
+    ] = None,
+    format: Annotated[Report, typer.Option("--format", help="A text for people, or JSON.")] = Report.TABLE,
+    changed: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the questions that are decided otherwise, without their words, as a table."
+        ),
+    ] = None,
+    alpha: Annotated[float, typer.Option(metavar="P", help="Largest p of a significant difference.")] = 0.05,
+) -> None:
+    """Compare models OLD and NEW on the labelled questions of FILE, which neither was trained on."""
+    with guard():
+        day = day_option(as_of)
+        if not 0 < alpha < 1:
+            raise typer.BadParameter(f"--alpha must be above 0 and below 1, got {alpha:g}")
+        if changed is not None:
+            check_output(changed, "--changed")
+        from triage.comparison import compare as compare_desks
+        from triage.dataset import read_table, write_table
+        from triage.triager import load
+
+        desks = load(old), load(new)
+        known = [name for name in desks[0].targets if name in desks[1].targets]
+        for name in target or ():
+            if name not in known:
+                raise typer.BadParameter(
+                    f"--target must be one of {', '.join(known) or 'none in common'}, got {name!r}"
+                )
+        frame = read_table(file)
+        if not {"id", "row"} & {*frame.columns}:
+            frame.insert(0, "row", range(1, len(frame) + 1))  # of the file, not of the split
+        frame = rows_of_split(frame, split, str(file))
+        result = compare_desks(*desks, frame, text=text, as_of=day, targets=target)
+        worse = result.worse(alpha)
+        if changed is not None:
+            write_table(result.changed, changed)
+            note(f"{changed}: {len(result.changed):,} rows")
+        if format is Report.JSON:
+            emit([{"alpha": alpha, "worse": worse, **result.to_dict()}])
+        else:
+            lines = map(safe, result.summary(alpha).rstrip("\n").split("\n"))
+            write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
+    if worse:
+        raise typer.Exit(WORSE)
 
 
 @app.command()
@@ -270,9 +343,9 @@ def write_table(triager: Triager, chunks: Iterable[Chunk], output: Path, *, text
     note(f"{output}: {sum(map(len, frames)):,} rows")
 
 
-def check_output(output: Path) -> None:
+def check_output(output: Path, option: str = "--output") -> None:
     """Find out before the work whether the table can be written after it."""
     if output.suffix.lower() not in _OUTPUTS and not output.name.lower().endswith(".gz"):
-        raise typer.BadParameter(f"--output must end in one of {', '.join(_OUTPUTS)}, got {output.name!r}")
+        raise typer.BadParameter(f"{option} must end in one of {', '.join(_OUTPUTS)}, got {output.name!r}")
     if not output.parent.is_dir():
         raise TriageError(f"{output.parent}: must be a folder that exists")
