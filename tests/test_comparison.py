@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import product
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, multinomial
 from typer.testing import CliRunner
 
 import triage
@@ -22,7 +23,7 @@ from triage import cli
 from triage.comparison import MIN_DISCORDANT, Comparison, compare
 from triage.errors import DatasetError, TriageError
 from triage.evaluation import evaluate
-from triage.metrics import mcnemar_p, paired_difference_interval
+from triage.metrics import mcnemar_p, paired_difference_interval, proportion_interval
 from triage.triager.reading import as_days
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in an answer
@@ -34,16 +35,16 @@ COUNTS = st.integers(0, 60)
 @pytest.mark.parametrize(
     ("gained", "lost", "p"),
     [
-        (1, 7, 0.0703),  # Bentur et al. (2009), in Fagerland, Lydersen, Laake (2013)
-        (6, 16, 0.0525),  # Cavo et al. (2012)
+        (6, 16, 0.052479),  # Cavo et al. (2012), as in the tests of the R package contingencytables
+        (1, 7, 2 * (1 + 8) / 2**8),
         (0, 5, 2 / 32),
         (0, 6, 2 / 64),
         (0, 0, 1),
         (4, 4, 1),
     ],
 )
-def test_p_of_mcnemar_is_the_published_one(gained: int, lost: int, p: float) -> None:
-    assert mcnemar_p(gained, lost) == pytest.approx(p, abs=5e-5)
+def test_p_of_mcnemar_is_the_published_or_hand_worked_one(gained: int, lost: int, p: float) -> None:
+    assert mcnemar_p(gained, lost) == pytest.approx(p, abs=5e-7)
 
 
 def test_p_of_mcnemar_counts_all_outcomes_as_unlikely() -> None:
@@ -65,17 +66,34 @@ def test_too_few_questions_are_those_that_cannot_be_significant() -> None:
     assert mcnemar_p(MIN_DISCORDANT, 0) <= 0.05 < mcnemar_p(MIN_DISCORDANT - 1, 0)
 
 
+def test_interval_of_a_paired_difference_is_the_published_one() -> None:
+    # Cavo et al. (2012), as in the tests of the R package contingencytables.
+    assert paired_difference_interval(59, 6, 16, 80) == pytest.approx((-0.1186, -0.0046), abs=5e-5)
+
+
+def test_interval_of_a_paired_difference_by_hand() -> None:
+    # 1 * 12 - 1 * 7 is less than 21 / 2, so phi is 0: Wilson's half widths are squared and added.
+    (low1, high1), (low2, high2) = proportion_interval(2, 21), proportion_interval(8, 21)
+    low = -6 / 21 - math.hypot(2 / 21 - low1, high2 - 8 / 21)
+    high = -6 / 21 + math.hypot(8 / 21 - low2, high1 - 2 / 21)
+    assert paired_difference_interval(1, 1, 7, 12) == pytest.approx((low, high))
+
+
 @pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ((36, 12, 2, 0), (0.0569, 0.3404)),  # Newcombe (1998), table II
-        ((14, 5, 0, 22), (0.011, 0.226)),  # Altman et al. (2000), "Statistics with confidence", p. 52
-        ((1, 1, 7, 12), (-0.507, -0.026)),  # Bentur et al. (2009), in Fagerland, Lydersen, Laake (2014)
-        ((59, 6, 16, 80), (-0.1186, -0.0046)),  # Cavo et al. (2012), in the R package contingencytables
-    ],
+    "cells", [(0.6, 0.2, 0.1, 0.1), (0.25, 0.25, 0.25, 0.25), (0.8, 0.1, 0.05, 0.05), (0.1, 0.5, 0.3, 0.1)]
 )
-def test_interval_of_a_paired_difference_is_the_published_one(counts: Any, expected: Any) -> None:
-    assert paired_difference_interval(*counts) == pytest.approx(expected, abs=6e-4)
+def test_interval_of_a_paired_difference_covers_it_as_often_as_promised(cells: Sequence[float]) -> None:
+    # All tables of 20 questions, each with its probability.
+    n, truth = 20, cells[1] - cells[2]
+    tables = [
+        (both, gained, lost, n - both - gained - lost)
+        for both in range(n + 1)
+        for gained in range(n + 1 - both)
+        for lost in range(n + 1 - both - gained)
+    ]
+    intervals = [paired_difference_interval(*counts) for counts in tables]
+    holds = np.array([low <= truth <= high for low, high in intervals])
+    assert 0.94 < multinomial.pmf(tables, n, cells)[holds].sum() < 0.99  # few questions: wider rather than narrower
 
 
 @given(both=COUNTS, gained=COUNTS, lost=COUNTS, neither=COUNTS)
