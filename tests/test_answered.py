@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -853,3 +856,51 @@ def test_what_the_folder_holds(triager, archive, tmp_path):
     del_me = triager.with_archive(archive, tmp_path / "index")
     assert {path.name for path in (tmp_path / "index").iterdir()} == {"questions", "answers", "made-for.json", "lock"}
     assert isinstance(del_me.following, Following)
+
+
+def test_item_that_came_while_an_index_was_made_is_not_taken_for_that_of_a_restored_copy(
+    triager, archive, tmp_path, monkeypatch
+):
+    path, copy = archive.path, tmp_path / "copy"
+    archive.close()
+    shutil.copy(path, copy)
+    with Archive(path) as store:
+        keys = store.keys
+
+        def late():
+            store.add(Item("b1", "Who counts the fish in the lake?", "Nobody."))
+            return keys()
+
+        monkeypatch.setattr(store, "keys", late)
+        triager.with_archive(store, index=tmp_path / "index")
+    gc.collect()  # with it goes the lock
+    shutil.copy(copy, path)
+    with Archive(path) as store:
+        store.add(Item("c1", "Where are bicycles repaired?", "In the shop."))
+        text = "Where are bicycles repaired?"
+        assert triager.with_archive(store, index=tmp_path / "index").similar([text]) == triager.with_archive(
+            store
+        ).similar([text])
+
+
+def names_in(folder):
+    return {path.relative_to(folder): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_merge_of_many_writes_nothing_in_the_folder_of_another(triager, archive, tmp_path, monkeypatch):
+    monkeypatch.setattr("triage.index.question.MOST_ROWS", 2)  # more are written to the folder by a merge
+    first = triager.with_archive(archive, index=tmp_path / "index")
+    second = triager.with_archive(archive, index=tmp_path / "index")
+    before = names_in(tmp_path / "index")
+    second.following.merge()
+    assert names_in(tmp_path / "index") == before
+    assert ids(second) == ids(first)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no such call")
+def test_fork_writes_nothing_in_the_folder_of_its_parent(triager, archive, tmp_path, monkeypatch):
+    desk = triager.with_archive(archive, index=tmp_path / "index")
+    before = names_in(tmp_path / "index")
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # as in a fork, which would leave the tests running twice
+    desk.following.merge()
+    assert names_in(tmp_path / "index") == before

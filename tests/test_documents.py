@@ -435,3 +435,14 @@ def test_strongest_of_several_reasons_is_told(answer, start):
     everything = {"id": "a1", "legal_basis": [DECREE], "date": "2020-01-01", **answer}
     said = staleness(register, everything, AFTER, documents=Documents.read(ENDED, "vi"), oldest_days=30)
     assert said.startswith(start)
+
+
+def test_table_made_without_read_is_no_table_of_nothing():
+    rows = table((DECREE, FIRST, LAST, NEXT))
+    assert Documents(rows, "vi").problem([DECREE], AFTER) == Documents.read(rows, "vi").problem([DECREE], AFTER)
+    assert Documents(rows, "vi").problem([DECREE], AFTER)
+
+
+def test_one_text_in_the_place_of_many_is_refused():
+    with pytest.raises(TypeError, match="put it in a list"):
+        documents((DECREE, FIRST, LAST, NEXT)).problem(DECREE, AFTER)

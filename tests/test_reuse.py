@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, SIGNALS, ReuseModel, fit_reuse
+from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, MOST_POSSIBLE, SIGNALS, ReuseModel, fit_reuse
 
 EDGES = [0.0, 1.0, 0.5, 1e-30, float(np.nextafter(np.float32(1), np.float32(0)))]
 NUMBERS = st.one_of(st.sampled_from(EDGES), st.floats(0, 1, width=32))
@@ -435,3 +435,16 @@ def test_same_seed_learns_the_same_and_the_order_of_answers_and_questions_hardly
     assert other[0].weights == pytest.approx(model.weights, abs=0.01)
     assert other[0].none == pytest.approx(model.none, abs=0.02)
     assert other[1] == pytest.approx(held_out[rows], abs=0.01)
+
+
+def test_answers_beyond_the_possible_ones_take_nothing_from_the_first():
+    model = ReuseModel({"question": 2.0}, none=-7.5)
+    few, many = (np.full((2, n), 0.01, np.float32) for n in (MOST_POSSIBLE, 40 * MOST_POSSIBLE))
+    few[:, 0] = many[:, 0] = [0.9, 0.5]
+    few[:, 1:] += np.linspace(0, 0.01, few.shape[1] - 1, dtype=np.float32)
+    many[:, 1 : few.shape[1]] = few[:, 1:]
+    many[:, few.shape[1] :] = 0
+    expected = model.probability({"question": few})
+    found = model.probability({"question": many})
+    assert found[:, : few.shape[1]] == pytest.approx(expected)
+    assert (found[:, few.shape[1] :] == 0).all()

@@ -24,6 +24,7 @@ from triage.recipe import read_recipe, train_recipe
 from triage.register import Documents
 from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, SIGNALS, ReuseModel
 from triage.training import TrainingOptions
+from triage.training.gathering import gather
 from triage.training.reuse import draw_unanswered
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in a message
@@ -182,8 +183,39 @@ def teaches_nothing(triager, promise):
     assert {one.p_reuse for found in triager.similar(ASKED) for one in found} == {None}
 
 
+def test_item_without_any_label_is_not_trained_on_as_one_without_a_matter():
+    columns = {"topic": "topic", "level": "level", "matter": "matter_id"}
+    frame = pd.DataFrame({"text": ["who signs"], "topic": ["liquor"], "level": [""], "matter_id": [""]})
+    items = [Item("a1", "Who signs for liquor?"), Item("a2", "Where is tax paid?", topic="tax")]
+    archive = pd.DataFrame(map(vars, items))
+    asked = pd.DataFrame({"text": ["liquor, who signs"] * 2, "archive_id": ["a1", "a1"]})
+    none = [None] * 3
+    gathered = gather(
+        frame, "text", columns, None, None, archive, asked, None, None, None, TrainingOptions(name_classes=False), None
+    )
+    labels = list(zip(*gathered.labels.values(), strict=True))
+    assert [list(row) for row in labels] == [["liquor", "", ""], none, ["tax", "", ""], none, none]
+    assert len(set(gathered.groups)) == 4  # the same words twice are held out together
+
+
+def test_messages_show_no_words_of_cells_that_stand_in_the_wrong_column(questions):
+    words = f"my name is {SECRET} " * 5
+    with pytest.raises(DatasetError, match="must be the id of an answered question of the archive") as caught:
+        train(questions, (words, "", "who signs"))
+    assert SECRET not in str(caught.value)
+    with pytest.raises(DatasetError, match="must be there; the columns are") as caught:
+        train(questions, archive=pd.DataFrame({"question": ["Who signs?"], words: [1]}))
+    assert str(caught.value).count(SECRET) <= 2  # each once, cut
+    assert words not in str(caught.value)
+
+
+def test_promise_of_reuse_without_an_archive_says_what_it_needs(questions):
+    with pytest.raises(ValueError, match="needs archive= and reasks="):
+        triage.train(questions, promise={"reuse": 0.9})
+
+
 def test_near_misses_that_are_not_found_teach_nothing(questions, monkeypatch):
-    monkeypatch.setattr("triage.training.reuse._MOST_FOUND", 1)  # as in an archive of many answers that are nearer
+    monkeypatch.setattr("triage.training.reuse.MOST_POSSIBLE", 1)  # as in an archive of many answers that are nearer
     lost = [("", "a1", "boundary dispute, who settles"), ("", "a2", "retail of liquor, who signs")]
     teaches_nothing(train(questions, *lost), None)
     teaches_nothing(train(questions, *lost, promise={"reuse": 0.9}), 0.9)

@@ -32,6 +32,10 @@ _BEFORE = {"question": 2.0, "answer": 0.8, "matter": 0.4, "topic": 0.2}
 _BELIEF = 60.0
 _NONE_BEFORE, _NONE_BELIEF = -7.5, 0.5  # score of none of them, and the belief in that
 LARGEST_WEIGHT, LARGEST_NONE = 20.0, 40.0  # that are fitted
+
+#: Of more answers than this only the best can be the one that fits, in training as in use.
+MOST_POSSIBLE = 500
+
 _N_FOLDS = 5
 
 
@@ -84,7 +88,8 @@ class ReuseModel:
         Returns
         -------
         float32 array of shape (n_questions, n_answers), or None
-            In [0, 1]; what a row lacks to 1 is the probability that none of them fits. None when nothing was learnt.
+            In [0, 1]; what a row lacks to 1 is the probability that none of them fits. Of more than `MOST_POSSIBLE`
+            answers the best share it, and all others have 0. None when nothing was learnt.
 
         Examples
         --------
@@ -108,7 +113,11 @@ def _logarithms(signals: Mapping[str, Floats]) -> dict[str, Floats]:
 
 
 def _choice(scores: Floats, none: float) -> Floats:
-    """Return the softmax over each row's scores and that of none, without the latter's column."""
+    """Return the softmax over each row's highest scores and that of none, without the latter's column."""
+    n_left = scores.shape[1] - MOST_POSSIBLE
+    if n_left > 0:
+        least = np.partition(scores, n_left, axis=1)[:, n_left, None]
+        scores = np.where(scores < least, np.float32(-np.inf), scores)
     whole = np.logaddexp(scipy.special.logsumexp(scores, axis=1, keepdims=True), none)
     chosen: Floats = np.exp(scores - whole)
     return chosen

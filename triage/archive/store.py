@@ -42,8 +42,8 @@ class Archive:
     Parameters
     ----------
     path : path
-        The file. Beside it stand ``-wal`` and ``-shm`` while it is open, so copy it when it is not, or use `export`.
-        A network drive does not lock as it must.
+        The file. Beside it stand ``-wal`` and ``-shm`` while it is open, so copy it when it is not; `export` leaves
+        out feedback and changes. A network drive does not lock as it must.
     language : str, optional
         Whose personal data is masked besides the international kinds. A new archive keeps it; it may be left out
         afterwards.
@@ -146,7 +146,7 @@ class Archive:
         return self._add(cast("list[dict[str, Any]]", frame.to_dict("records")), near_duplicates, name_of(source))
 
     def update(self, id: str, /, **cells: Any) -> Item:
-        """Change an item; nothing is stored when that changes nothing.
+        """Change an item; nothing is stored when that changes nothing, near duplicates are left to `duplicates`.
 
         Parameters
         ----------
@@ -521,7 +521,8 @@ class Archive:
     def _find(self, connection: sqlite3.Connection, id: str) -> tuple[int, Item]:
         """Return an item and its key, or say which ids are near."""
         if not isinstance(id, str) or checks.UNSAFE.search(id):
-            raise ValueError("an id must be text without NUL characters and lone surrogates")
+            problem = f"got {type(id).__name__}" if not isinstance(id, str) else "got some; check where it comes from"
+            raise ValueError(f"an id must be text without NUL characters and lone surrogates, {problem}")
         stored = _stored(connection, id)
         if stored is not None:
             return stored

@@ -30,8 +30,9 @@ def outdated(
     register : Register
     rows : iterable of mapping
         ``id``, ``matter_id``, ``date`` (its own day, may be empty), and the labels ``jurisdiction``, ``level`` and
-        ``agency``, as far as known. An answer may have ``valid_to`` (its last day) and ``superseded_by`` (the id of
-        the answer that took its place), and as ``legal_basis`` a list of texts.
+        ``agency``, as far as known. An answer may have ``valid_to`` (its last day) and ``superseded_by`` (what took
+        its place; from the day after ``valid_to`` on where there is one, else always), and as ``legal_basis`` a list
+        of texts.
     as_of : date or ISO text, optional
         Today by default.
     documents : Documents, optional

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import pandas as pd
@@ -31,9 +31,9 @@ def _cited(text: str, language: str | None) -> tuple[tuple[_Key, str], ...]:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Documents:
-    """A table of legal documents, or parts of them, that are not in force for ever.
+    """A table of legal documents, or parts of them, that are not in force for ever; `read` makes and checks one.
 
     Attributes
     ----------
@@ -45,7 +45,6 @@ class Documents:
 
     rows: pd.DataFrame
     language: str | None = None
-    _of: dict[str, dict[_Key, list[Mapping[str, str]]]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, source: Any, language: str | None = None) -> Self:
@@ -95,11 +94,16 @@ class Documents:
             if place not in no_day and row["valid_to"] and row["valid_to"] < row["valid_from"]
         ]
         checks.raise_if(faults, name_of(source))
-        documents = cls(pd.DataFrame(rows, columns=list(COLUMNS)), language)
-        for row in sorted(rows, key=lambda row: row["valid_from"]):
-            ((key, _),) = _cited(row["document"], language)
-            documents._of.setdefault(key[0], {}).setdefault(key, []).append(row)
-        return documents
+        return cls(pd.DataFrame(rows, columns=list(COLUMNS)), language)
+
+    @cached_property
+    def _of(self) -> dict[str, dict[_Key, list[Mapping[str, str]]]]:
+        """The rows of each document by its parts, by their first days."""
+        found: dict[str, dict[_Key, list[Mapping[str, str]]]] = {}
+        for row in sorted(self.rows.to_dict("records"), key=lambda row: row["valid_from"]):
+            ((key, _),) = _cited(row["document"], self.language)
+            found.setdefault(key[0], {}).setdefault(key, []).append({str(name): cell for name, cell in row.items()})
+        return found
 
     def problem(self, basis: Iterable[str], as_of: Any = None) -> str | None:
         """Say which of the documents that an answer rests on is not in force.
@@ -119,9 +123,13 @@ class Documents:
 
         Raises
         ------
+        TypeError
+            If `basis` is one text.
         ValueError
             If `as_of` is no day.
         """
+        if isinstance(basis, str):
+            raise TypeError("basis must be an iterable of texts, got one text; put it in a list")
         day = to_day(as_of).isoformat()
         for text in basis:
             for cited, written in _cited(text, self.language):

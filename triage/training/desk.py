@@ -119,7 +119,8 @@ def train(
     DatasetError
         If a table has faults; all of them are named.
     ValueError
-        If a target has one class only, a promise is for no target, or an option is out of range.
+        If a target has one class only, a promise is for no target, or for ``reuse`` without an archive, or an option
+        is out of range.
 
     Examples
     --------
@@ -152,7 +153,8 @@ def train(
     promised = [*columns, REUSE] if archived is not None else [*columns]
     unknown = sorted(set(promise or {}) - set(promised))
     if unknown:
-        raise ValueError(f"a promise must be for one of {promised}, got {unknown}")
+        remedy = f"; {REUSE!r} needs archive= and reasks=" if REUSE in unknown else ""
+        raise ValueError(f"a promise must be for one of {promised}, got {unknown}{remedy}")
     if REUSE in columns:
         raise ValueError(f"a target must not be called {REUSE!r}; rename the column")
     if groups is not None and groups not in frame.columns:

@@ -107,7 +107,7 @@ def gather(
             labels = {target: [values[place] for place in places] for target, values in gathered.labels.items()}
             gathered.add([copy for _, copy in copies], labels, [gathered.groups[place] for place in places])
     if archive is not None:
-        answered = labels_of(archive, columns)
+        answered = _known(labels_of(archive, columns))
         gathered.add(archive["question"].tolist(), answered)
         if reasks is not None:
             place = {id: row for row, id in enumerate(archive["id"].map(str))}
@@ -115,7 +115,8 @@ def gather(
             answers = [place[id] for id in fits["archive_id"]]
             gathered.reasks = [len(gathered.texts) + one for one in range(len(answers))]
             of_answers = {target: [labels[row] for row in answers] for target, labels in answered.items()}
-            gathered.add(fits[text].tolist(), of_answers)
+            # The same words may be given again as feedback: held out together, or they would be read before.
+            gathered.add(fits[text].tolist(), of_answers, [("reask", asked) for asked in fits[text]])
     if examples is not None:
         further = read_questions(examples, text=text, targets=[])
         gathered.add(further[text].tolist(), labels_of(further, columns))
@@ -132,6 +133,15 @@ def gather(
     if options.name_classes:
         _name_classes(gathered, taxonomy)
     return gathered
+
+
+def _known(labels: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return labels of answers; of one that has none at all nothing is known, not that it has no matter."""
+    said = [any(label not in (None, "") for label in row) for row in zip(*labels.values(), strict=True)]
+    return {
+        target: [label if known else None for label, known in zip(of, said, strict=True)]
+        for target, of in labels.items()
+    }
 
 
 def _add_neighbours(

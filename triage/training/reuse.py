@@ -14,13 +14,12 @@ from sklearn.metrics import roc_auc_score
 
 from triage.decision import fit_threshold
 from triage.metrics import expected_calibration_error
-from triage.reuse import fit_reuse
+from triage.reuse import MOST_POSSIBLE, fit_reuse
 from triage.triager import Triager
 
 Floats = npt.NDArray[np.floating[Any]]
 
 REUSE = "reuse"  # its name among promises and metrics
-_MOST_FOUND = 500  # answers that one question is held against
 _PROMISES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # that are tried, to be shown
 
 
@@ -40,7 +39,7 @@ def draw_unanswered(matters: Sequence[Any], archive: pd.DataFrame | None, n_fits
     Returns
     -------
     list of int
-        Rows of the table.
+        Rows of the table; none where the archive answers none of them, as nothing says how many should be drawn.
     """
     if archive is None or "matter_id" not in archive.columns:
         return []
@@ -120,7 +119,7 @@ def with_reuse(
 
 
 def _signals(triager: Triager, X: sp.csr_matrix, scores: Floats) -> tuple[npt.NDArray[np.intp], dict[str, Floats]]:
-    return triager.suggester.signals(X, triager.reader.outcome_scores(X, scores), _MOST_FOUND)
+    return triager.suggester.signals(X, triager.reader.outcome_scores(X, scores), MOST_POSSIBLE)
 
 
 def _measured(sure: Floats, correct: npt.NDArray[np.bool_]) -> dict[str, Any]:

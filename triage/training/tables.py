@@ -58,8 +58,7 @@ def read_archive(source: Any) -> pd.DataFrame:
     if isinstance(source, Archive):
         source = pd.DataFrame(list(source), columns=list(COLUMNS))
     rows = read_questions(source, text="question", targets=[])
-    problem = f"must be a column, got {list(rows.columns)}"
-    faults = [Fault(None, column, problem) for column in ("id", "answer") if column not in rows.columns]
+    faults = checks.absent_faults(["id", "answer"], rows)
     for column in _DAYS:
         faults += checks.cell_faults(rows, column, checks.date_problem)
     checks.raise_if(faults, "archive")
@@ -97,7 +96,7 @@ def read_reasks(source: Any, text: str, archive: pd.DataFrame) -> pd.DataFrame:
     def problem(cell: Any) -> str | None:
         if checks.is_missing(cell) or str(cell) in known:
             return None
-        return f"must be the id of an answered question, or empty, got {checks.cut(repr(cell))}"
+        return "must be the id of an answered question of the archive, or empty"
 
     faults = checks.absent_faults(["archive_id"], rows)
     for column in ("archive_id", "near"):

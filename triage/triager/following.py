@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -85,6 +86,7 @@ class Following:
         self._features, self._archive, self._folder = features, archive, folder
         self._refreshing = threading.Lock()
         self._hold: IO[bytes] | None = None if folder is None else _hold(folder)
+        self._process = os.getpid()  # a fork has the lock's file as well, and must not write
         self._version = archive.version
         self._questions, self._answers = self._open()
         self._n_changes = 0
@@ -162,6 +164,9 @@ class Following:
 
     def merge(self) -> None:
         """Make one segment of each index, and save them; queries go on meanwhile."""
+        if self._folder is not None and not self._keeps:  # a copy has no folder, where a merge of many would write
+            with self._refreshing:
+                self._questions, self._answers = copy(self._questions), copy(self._answers)
         for index in (self._questions, self._answers):
             index.merge()
         self._save()
@@ -242,6 +247,11 @@ class Following:
         digest = hashlib.sha256(self._features.buckets_.tobytes() + self._features.idf_.tobytes())
         return f"{self._archive.identity or self._archive.path.resolve()} {digest.hexdigest()}"
 
+    @property
+    def _keeps(self) -> bool:
+        """Whether this process keeps the folder up to date."""
+        return self._hold is not None and self._process == os.getpid()
+
     def _is_ours(self, folder: Path) -> bool:
         try:
             made_for = json.loads((folder / _MADE_FOR).read_text("utf-8"))
@@ -254,9 +264,8 @@ class Following:
         return isinstance(version, int) and self._archive.time_of(version) == made_for.get("at")
 
     def _save(self) -> None:
-        if self._folder is None or self._hold is None:
+        if self._folder is None or not self._keeps:
             return
-        version = self._version
         with writing(self._folder):
             if not self._is_ours(self._folder):
                 (self._folder / _MADE_FOR).unlink(missing_ok=True)  # first: a kill must not leave it beside other parts
@@ -264,6 +273,8 @@ class Following:
                     shutil.rmtree(self._folder / part, ignore_errors=True)
             for part, index in zip(_PARTS, (self._questions, self._answers), strict=True):
                 index.save(self._folder / part)
+            # Items may have come since the version that is seen: the last that was saved tells archives apart.
+            version = max(self._version, *(index.last_key or 0 for index in (self._questions, self._answers)))
             made_for = {"for": self._fingerprint, "version": version, "at": self._archive.time_of(version)}
             (self._folder / _MADE_FOR).write_text(json.dumps(made_for), "utf-8")
 
@@ -296,4 +307,4 @@ def _hold(folder: Path) -> IO[bytes] | None:
 
 def record_of(item: Item) -> dict[str, Any]:
     """Return an item as a bundle's records are, without what is not known of it."""
-    return {**{name: cell for name, cell in asdict(item).items() if cell}, "answer": item.answer or None}
+    return {**{name: cell for name, cell in vars(item).items() if cell}, "answer": item.answer or None}
