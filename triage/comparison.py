@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from triage.dataset import REGISTER_TARGETS, checks, day_of
+from triage.dataset import REGISTER_TARGETS, read_labelled
 from triage.errors import DatasetError, Fault, TriageError
 from triage.metrics import mcnemar_p, paired_difference_interval
 from triage.register import BODY
@@ -166,28 +166,22 @@ def compare(
     shared = _shared(old, new, targets)
     columns = {target: REGISTER_TARGETS.get(target, target) for target in shared}
     present = {target: column for target, column in columns.items() if column in frame}
-    flags = _as_text(frame.get("out_of_scope", pd.Series("", frame.index))).str.lower()
-    dated = as_of is None and "date" in frame and any(desk.register is not None for desk in (old, new))
-    _check_frame(frame, text, columns, flags, dated=dated)
-
     classes = {target: [_labels(desk, target) for desk in (old, new)] for target in shared}
-    wanted = pd.DataFrame({target: _as_text(frame[column]) for target, column in present.items()}, frame.index)
-    outside = flags == "true"
-    for target in present:
-        if not any("oos" in labels for labels in classes[target]):
-            outside |= wanted[target] == "oos"
-    known = pd.DataFrame(
-        {target: (wanted[target] != "") | any("" in labels for labels in classes[target]) for target in present},
-        frame.index,
+    names = f"{list(columns.values())}; the columns are {list(map(str, frame.columns))}"
+    labelled = read_labelled(
+        frame,
+        text,
+        present,
+        {target: {*labels[0], *labels[1]} for target, labels in classes.items()},
+        dated=as_of is None and "date" in frame and any(desk.register is not None for desk in (old, new)),
+        absent=None if present else f"must have a column for a target of both desks, {names}",
     )
-    known[outside] = False
-    inside = known.any(axis=1)
+    wanted, known, outside, inside = labelled.labels, labelled.known, labelled.outside, labelled.inside
     if not inside.any():
         problem = f"must have a label in one of {list(present.values())}"
         raise DatasetError(source="DataFrame", faults=[Fault(None, None, problem)])
 
-    texts = _as_text(frame[text])
-    days = [day_of(cell) for cell in frame["date"]] if dated else as_of
+    texts, days = labelled.texts, labelled.days if labelled.days is not None else as_of
     found = [desk.predict_frame(texts, as_of=days) for desk in (old, new)]
     right = [predicted[list(present)].astype(str) == wanted for predicted in found]
     decided = [inside & (predicted["route"] != "review") for predicted in found]
@@ -239,30 +233,6 @@ def _shared(old: Triager, new: Triager, targets: Sequence[str] | None) -> list[s
     if unknown:
         raise TriageError(f"targets must be among those of both desks, {shared}; got {unknown}")
     return [target for target in shared if target in targets] if targets else shared
-
-
-def _check_frame(
-    frame: pd.DataFrame, text: str, columns: dict[str, str], flags: pd.Series[str], *, dated: bool
-) -> None:
-    # Every fault of the frame as a whole, at once.
-    names = list(map(str, frame.columns))
-    faults = [Fault(None, None, "must have a row or more")] if frame.empty else []
-    if text not in frame:
-        faults.append(Fault(None, text, f"must exist; the columns are {names}"))
-    if not any(column in frame for column in columns.values()):
-        problem = f"must have a column for a target of both desks, {list(columns.values())}; the columns are {names}"
-        faults.append(Fault(None, None, problem))
-    bad = np.flatnonzero(~flags.isin(["true", "false", ""])) + 1
-    faults += [Fault(row, "out_of_scope", "must be true or false") for row in bad.tolist()]
-    if dated:
-        faults += checks.cell_faults(frame, "date", checks.date_problem)
-    checks.raise_if(faults, "DataFrame")
-
-
-def _as_text(column: pd.Series[Any]) -> pd.Series[str]:
-    # Cells as text, missing ones empty; whole numbers beside a gap are whole. As in triage.evaluation.
-    column = column.convert_dtypes() if column.dtype.kind == "f" else column
-    return column.astype(object).where(column.notna(), "").astype(str)
 
 
 def _labels(desk: Triager, target: str) -> list[str]:

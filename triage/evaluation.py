@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import precision_recall_fscore_support
 
-from triage.dataset import REGISTER_TARGETS, checks, day_of, read_table
+from triage.dataset import OUT_OF_SCOPE_COLUMN, REGISTER_TARGETS, as_text, read_labelled, read_table
 from triage.decision import Threshold, precision_lower_bound
 from triage.errors import DatasetError, Fault, RecipeError
 from triage.metrics import brier, expected_calibration_error, proportion_interval, reliability, share_text
@@ -20,11 +20,8 @@ from triage.recipe import read_recipe, train_recipe
 from triage.register import BODY
 from triage.triager import Triager
 
-#: Targets that together say who decides; a route is right when all of them are.
 #: Columns by which the results are broken down when a frame has them.
 SLICES = ("style", "asker")
-#: What marks messages that belong to no class: a boolean column, or a label that no class has (as in CLINC150).
-OUT_OF_SCOPE_COLUMN, OUT_OF_SCOPE_LABEL = "out_of_scope", "oos"
 
 _SHARES = {"accuracy": ("n_right", "n"), "precision": ("n_assigned_right", "n_assigned")}
 _HARDEST = 5  # classes that the summary names
@@ -120,23 +117,22 @@ def evaluate(triager: Triager, frame: pd.DataFrame, *, text: str = "text") -> Ev
     columns = {target: REGISTER_TARGETS.get(target, target) for target in triager.targets}
     columns = {target: column for target, column in columns.items() if column in frame}
     frame = frame.reset_index(drop=True)
-    flags = _as_text(frame.get(OUT_OF_SCOPE_COLUMN, pd.Series("", frame.index))).str.lower()
-    dated = triager.register is not None and "date" in frame
-    _check_frame(frame, text, columns, flags, dated=dated)
-    texts = _as_text(frame[text])
-    labels = pd.DataFrame({target: _as_text(frame[column]) for target, column in columns.items()}, frame.index)
     classes = {target: [str(label) for label in triager.classes_[target].tolist()] for target in columns}
-    outside = flags == "true"
-    for target in columns:
-        outside |= (labels[target] == OUT_OF_SCOPE_LABEL) & (OUT_OF_SCOPE_LABEL not in classes[target])
-    known = pd.DataFrame({target: (labels[target] != "") | ("" in classes[target]) for target in columns}, frame.index)
-    known[outside] = False
-    inside = known.any(axis=1)
+    usable = columns or OUT_OF_SCOPE_COLUMN in frame
+    labelled = read_labelled(
+        frame,
+        text,
+        columns,
+        classes,
+        dated=triager.register is not None and "date" in frame,
+        absent=None if usable else "must have a column for one of the triager's targets",
+    )
+    texts, labels, known, outside, days = (getattr(labelled, part.name) for part in fields(labelled))
+    inside = labelled.inside
     if not (inside | outside).any():
         problem = f"must have a label in one of {list(columns.values())}"
         raise DatasetError(source="DataFrame", faults=[Fault(None, None, problem)])
 
-    days = [day_of(cell) for cell in frame["date"]] if dated else None
     predicted = triager.predict_frame(texts, as_of=days)
     right = predicted[list(columns)].astype(str) == labels
     decided = inside & (predicted["route"] != "review")
@@ -144,7 +140,7 @@ def evaluate(triager: Triager, frame: pd.DataFrame, *, text: str = "text") -> Ev
     targets, classes_of, slices, bins = {}, {}, {}, {}
     for target in filter(lambda target: known[target].any(), columns):
         rows = known[target]
-        answer = frame[[column for column in SLICES if column in frame]].apply(_as_text)
+        answer = frame[[column for column in SLICES if column in frame]].apply(as_text)
         answer = answer.assign(truth=labels[target], best=predicted[target].astype(str), right=right[target])[rows]
         answer["assigned"] = predicted[f"{target}_status"][rows] == "assigned"
         answer["probability"] = predicted[f"{target}_probability"][rows].clip(0, 1)
@@ -222,29 +218,6 @@ def train_and_measure(path: str | Path, *, progress: Callable[[str], None] | Non
 def _of(days: list[Any] | None, rows: pd.Series[bool]) -> list[Any] | None:
     # The days of some rows.
     return None if days is None else [day for day, chosen in zip(days, rows, strict=True) if chosen]
-
-
-def _check_frame(
-    frame: pd.DataFrame, text: str, columns: Mapping[str, str], flags: pd.Series[str], *, dated: bool
-) -> None:
-    # Every fault of the frame as a whole, at once.
-    faults = [Fault(None, None, "must have a row or more")] if frame.empty else []
-    if text not in frame:
-        faults.append(Fault(None, text, f"must exist; the columns are {list(map(str, frame.columns))}"))
-    if not columns and OUT_OF_SCOPE_COLUMN not in frame:
-        faults.append(Fault(None, None, "must have a column for one of the triager's targets"))
-    bad = np.flatnonzero(~flags.isin(["true", "false", ""])) + 1
-    faults += [Fault(row, OUT_OF_SCOPE_COLUMN, "must be true or false") for row in bad.tolist()]
-    if dated:
-        faults += checks.cell_faults(frame, "date", checks.date_problem)
-    if faults:
-        raise DatasetError(source="DataFrame", faults=faults)
-
-
-def _as_text(column: pd.Series[Any]) -> pd.Series[str]:
-    # Cells as text, missing ones empty; whole numbers beside a gap are whole.
-    column = column.convert_dtypes() if column.dtype.kind == "f" else column
-    return column.astype(object).where(column.notna(), "").astype(str)
 
 
 def _shares(answer: pd.DataFrame) -> dict[str, Any]:

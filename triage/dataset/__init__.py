@@ -7,6 +7,7 @@ message never repeats what a cell of text says.
 
 from triage.dataset.checks import MAX_TEXT_CHARS
 from triage.dataset.files import Source, iter_rows, iter_texts, name_of, read_table, write_table
+from triage.dataset.labelled import OUT_OF_SCOPE_COLUMN, Labelled, as_text, read_labelled
 from triage.dataset.questions import SPLITS, fingerprint, read_questions
 from triage.dataset.register import REGISTER_TARGETS, day_of, name_columns, read_register_table
 from triage.dataset.taxonomy import (
@@ -18,11 +19,14 @@ from triage.dataset.taxonomy import (
 
 __all__ = [
     "MAX_TEXT_CHARS",
+    "OUT_OF_SCOPE_COLUMN",
     "REGISTER_TARGETS",
     "SPLITS",
+    "Labelled",
     "Source",
     "Taxonomy",
     "Topic",
+    "as_text",
     "day_of",
     "fingerprint",
     "iter_rows",
@@ -30,6 +34,7 @@ __all__ = [
     "name_columns",
     "name_of",
     "read_abbreviations",
+    "read_labelled",
     "read_questions",
     "read_register_table",
     "read_table",
