@@ -448,3 +448,7 @@ def test_answers_beyond_the_possible_ones_take_nothing_from_the_first():
     found = model.probability({"question": many})
     assert found[:, : few.shape[1]] == pytest.approx(expected)
     assert (found[:, few.shape[1] :] == 0).all()
+    few[:, 1:] = many[:, 1:] = 0  # as many as there are that share nothing, all alike
+    found = model.probability({"question": many})
+    assert found[:, : few.shape[1]] == pytest.approx(model.probability({"question": few}))
+    assert (found[:, few.shape[1] :] == 0).all()

@@ -117,7 +117,9 @@ def _choice(scores: Floats, none: float) -> Floats:
     n_left = scores.shape[1] - MOST_POSSIBLE
     if n_left > 0:
         least = np.partition(scores, n_left, axis=1)[:, n_left, None]
-        scores = np.where(scores < least, np.float32(-np.inf), scores)
+        above, equal = scores > least, scores == least
+        n_equal = MOST_POSSIBLE - above.sum(1, keepdims=True)  # of these the first
+        scores = np.where(above | (equal & (equal.cumsum(1) <= n_equal)), scores, np.float32(-np.inf))
     whole = np.logaddexp(scipy.special.logsumexp(scores, axis=1, keepdims=True), none)
     chosen: Floats = np.exp(scores - whole)
     return chosen
