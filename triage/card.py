@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from triage.decision import Threshold
 from triage.metrics import share_text
 from triage.triager import Triager
 
@@ -89,17 +90,15 @@ def _reuse(triager: Triager) -> list[str]:
     # How sure it is that an answer fits, as far as re-asks taught it.
     measured, threshold, documents = triager.metrics.get("reuse"), triager.reuse.threshold, triager.reuse.documents
     if measured is None:
-        return []
+        return [] if threshold is None else [_facts({"offered for reuse": _offered(threshold)})]
     could = ", ".join(f"{share} ({100 * covered:.0f} %)" for share, covered in measured["could_promise"].items())
-    kept = "none, as nothing was promised" if threshold is None else str(threshold)
-    kept = kept.replace("everything goes to review", "no answer is offered for reuse")
     facts = {
         "later questions of which it is known": measured["n"],
         "the first answer fits, per cent": share_text(measured["n_right"], measured["n"]),
         "ECE of its probability": None if measured["ece"] is None else f"{measured['ece']:.3f}",
         "AUROC of its probability": None if measured["auroc"] is None else f"{measured['auroc']:.3f}",
         "questions that no answer is about": measured["n_unanswered"],
-        "offered for reuse": kept,
+        "offered for reuse": "none, as nothing was promised" if threshold is None else _offered(threshold),
         "promises that could be kept (and share offered)": could or "none",
         "legal documents known to end": None if documents is None else len(documents.rows),
         "an answer is too old after, days": triager.reuse.oldest_days,
@@ -111,6 +110,10 @@ def _reuse(triager: Triager) -> list[str]:
         "questions that no answer is about would be offered, as many as there are among the training questions.",
         _facts(facts),
     ]
+
+
+def _offered(threshold: Threshold) -> str:
+    return str(threshold).replace("everything goes to review", "no answer is offered for reuse")
 
 
 def _texts(value: Any) -> list[str]:

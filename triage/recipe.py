@@ -120,6 +120,11 @@ def read_recipe(path: str | Path) -> Recipe:
         for name, kind in kinds.items()
         if isinstance(tree.get(table), dict) and name in tree[table] and not _is(tree[table][name], kind)
     ]
+    oldest = tree["reuse"].get("oldest_days", 0) if isinstance(tree.get("reuse"), dict) else 0
+    if isinstance(oldest, int) and oldest < 0:
+        problems.append(f"[reuse] oldest_days must be at least 0, got {oldest}")
+    if isinstance(data, dict) and "archive" not in data and "reuse" in tree.get("promise", ()):
+        problems.append("[promise] reuse needs an archive of answers; name it in [data]")
     if problems:
         raise RecipeError(path=path, problems=problems)
     return Recipe(path, *(dict(tree.get(name, {})) for name in _TABLES))

@@ -25,16 +25,18 @@ Integers = npt.NDArray[np.integer[Any]]
 #: A short answer may share no word with its own question, so the answer's floor is higher.
 SIGNALS = {"question": 0.02, "answer": 0.1, "matter": 1e-4, "topic": 1e-3}
 
-# Weights of the signals before anything is learnt, and the strength of the belief in them, chosen on the re-asks of
-# splits train and valid of both desks, the questions about an answer held out together. Freely fitted weights trust the
-# matter more (0.6 to 0.9): likelier, and the right answer comes first for one in a hundred fewer.
+# Weights of the signals before anything is learnt, and the strength of the belief in their proportions, chosen on the
+# re-asks of splits train and valid of both desks, the questions about an answer held out together. Freely fitted
+# weights trust the matter more (0.6 to 0.9): likelier, and the right answer comes first for one in a hundred fewer. How
+# sharp the weights are together is left to the re-asks.
 _BEFORE = {"question": 2.0, "answer": 0.8, "matter": 0.4, "topic": 0.2}
 _BELIEF = 60.0
 _NONE_BEFORE, _NONE_BELIEF = -7.5, 0.5  # score of none of them, and the belief in that
 LARGEST_WEIGHT, LARGEST_NONE = 20.0, 40.0  # that are fitted
 
 #: Of more answers than this only the best can be the one that fits, in training as in use.
-MOST_POSSIBLE = 500
+#: Few, so that an archive may grow by what has nothing to do with a question, and its probabilities stay.
+MOST_POSSIBLE = 10
 
 _N_FOLDS = 5
 
@@ -190,8 +192,8 @@ def _possible(n_answers: int, right: Integers, ruled_out: Integers) -> npt.NDArr
 
 def _fit(stack: Floats, possible: npt.NDArray[np.bool_], names: list[str]) -> tuple[npt.NDArray[np.float64], float]:
     """Return the weights, and the score of none, that make the possible outcomes likeliest, drawn to those before."""
-    before = np.array([*(_BEFORE[name] for name in names), _NONE_BEFORE])
-    belief = np.array([_BELIEF] * len(names) + [_NONE_BELIEF])
+    before = np.array([_BEFORE[name] for name in names])
+    start = np.append(before, _NONE_BEFORE)
 
     def loss(numbers: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         scores = stack @ numbers[:-1].astype(np.float32)
@@ -200,11 +202,15 @@ def _fit(stack: Floats, possible: npt.NDArray[np.bool_], names: list[str]) -> tu
         hit = np.where(possible, probability, 0)
         total = np.maximum(hit.sum(1, keepdims=True), 1e-12)
         pull = (probability - hit / total).astype(np.float64)
-        away = numbers - before
+        # Away from the proportions, whatever the size, and for none from what it was before.
+        away = np.append(
+            numbers[:-1] - before * (numbers[:-1] @ before) / (before @ before), numbers[-1] - _NONE_BEFORE
+        )
+        belief = np.append(np.full(len(names), _BELIEF), _NONE_BELIEF)
         gradient = np.append(np.einsum("ij,ijk->k", pull[:, :-1], stack), pull[:, -1].sum()) + 2 * belief * away
         surprise = -float(np.log(total, dtype=np.float64).sum())
         return (surprise + float((belief * away**2).sum())) / len(stack), gradient / len(stack)
 
     bounds = [(0.0, LARGEST_WEIGHT)] * len(names) + [(-LARGEST_NONE, LARGEST_NONE)]
-    found = scipy.optimize.minimize(loss, before, jac=True, method="L-BFGS-B", bounds=bounds)
+    found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return found.x[:-1], float(found.x[-1])

@@ -64,7 +64,7 @@ class ExactSegment:
 
     def cosines(self, q: sp.csr_matrix, place: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Return the cosine of a query of shape (1, n_features) with some rows."""
-        cosine: npt.NDArray[np.float32] = (self.rows[place] @ q.T).toarray()[:, 0]
+        cosine: npt.NDArray[np.float32] = self.rows[place] @ q.toarray()[0]
         return cosine
 
     def take(self, place: npt.NDArray[np.intp]) -> sp.csr_matrix:

@@ -36,8 +36,7 @@ def outdated(
     as_of : date or ISO text, optional
         Today by default.
     documents : Documents, optional
-        Legal documents that are not in force for ever. Where a row names no legal basis, what its ``answer`` cites
-        counts.
+        Legal documents that are not in force for ever: what the legal basis and the ``answer`` of a row cite counts.
     oldest_days : int, optional
         A row of more days before `as_of` is out of date.
 
@@ -115,7 +114,8 @@ def _basis(row: Mapping[str, Any]) -> list[str]:
     """Return the texts whose citations a row rests on."""
     cell: Any = row.get("legal_basis")
     basis = [cell] if isinstance(cell, str) else [] if checks.is_missing(cell) else list(cell)
-    return [text for text in basis or [row.get("answer")] if not checks.is_missing(text)]
+    texts: list[Any] = [*basis, row.get("answer")]
+    return [text for text in texts if not checks.is_missing(text)]
 
 
 def _reason(

@@ -46,7 +46,7 @@ def draw_unanswered(matters: Sequence[Any], archive: pd.DataFrame | None, n_fits
     answered = set(archive["matter_id"])
     rows = [row for row, matter in enumerate(matters) if matter is not None and matter not in answered]
     share = len(rows) / max(1, len(matters))
-    n_drawn = min(len(rows), round(n_fits * share / (1 - share))) if share < 1 else 0
+    n_drawn = min(len(rows), round(n_fits * share / (1 - share))) if share < 1 else len(rows)
     drawn: list[int] = np.sort(np.random.default_rng(random_state).choice(rows, n_drawn, replace=False)).tolist()
     return drawn
 

@@ -65,9 +65,9 @@ class Found(Protocol):
 
 
 def codes_of(records: Sequence[Mapping[str, Any]], column: str, labels: Sequence[Any]) -> Rows:
-    """Return the class of each record's label, one past the last where it is unknown, (n_records,)."""
-    place = {label: code for code, label in enumerate(labels)}
-    return np.array([place.get(record.get(column, ""), len(labels)) for record in records], np.intp)
+    """Return the class of each record's label, one past the last where it has none that is known, (n_records,)."""
+    place = {label: code for code, label in enumerate(labels) if label != ""}
+    return np.array([place.get(record.get(column), len(labels)) for record in records], np.intp)
 
 
 @dataclass(frozen=True, eq=False)

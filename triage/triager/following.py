@@ -22,7 +22,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from triage.archive import Archive, Item
-from triage.errors import BundleError
+from triage.errors import ArchiveError, BundleError
 from triage.features import QuestionVectorizer
 from triage.index import QuestionIndex
 from triage.index.folder import writing
@@ -144,6 +144,10 @@ class Following:
 
     def _take_in(self) -> bool:
         """Take in what changed; say whether all that was put was still there."""
+        if self._archive.version < self._version:
+            problem = f"must go on from change {self._version}, which the desk has seen, got {self._archive.version}"
+            remedy = "an older copy was put in its place: call with_archive again, or start anew"
+            raise ArchiveError(path=self._archive.path, problem=problem, remedy=remedy)
         changes = self._archive.changes(self._version)
         if not changes:  # another thread was first
             return True

@@ -243,8 +243,9 @@ class Suggester:
         for target, probability in probabilities.items():
             labels = self.reader.classes[target]
             code = found.codes(_LABELS[target], labels)
-            one_of_all = np.full((len(probability), 1), 1 / len(labels), probability.dtype)  # a label unknown to it
-            signals[target] = np.hstack((probability, one_of_all))[:, code]
+            # An answer whose label is not known is judged by its question alone.
+            known = np.minimum(code, len(labels) - 1)
+            signals[target] = np.where(code < len(labels), probability[:, known], question)
         return signals
 
     def stale(self, record: Mapping[str, Any], day: str | None) -> str | None:
