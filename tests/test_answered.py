@@ -242,7 +242,7 @@ def test_answers_on_the_likely_matter_are_found_behind_a_hundred_nearer_by_their
         ({"superseded_by": "a9"}, "superseded by a9"),
         ({"legal_basis": "Nghị định 151/2025/NĐ-CP"}, "cites"),
         ({"answer": "Theo Nghị định 151/2025/NĐ-CP thì có."}, "cites"),
-        ({"answer": "Theo Nghị định 151/2025/NĐ-CP.", "legal_basis": "Luật 1"}, None),
+        ({"answer": "Theo Nghị định 151/2025/NĐ-CP.", "legal_basis": "Luật 1"}, "cites"),
         ({"answered_at": "2024-01-01"}, "given "),
     ],
 )

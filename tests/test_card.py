@@ -107,12 +107,16 @@ def test_card_of_reuse_that_could_not_be_measured(triager: triage.Triager) -> No
 
 
 def test_card_of_a_desk_that_learnt_no_reuse_has_no_section_of_it(triager: triage.Triager) -> None:
+    assert "reuse" not in triager.metrics
+    card = model_card(triager)
+    assert "Reuse of answers" not in card
+    assert "for reuse" not in card
+
+
+def test_card_says_that_a_promise_of_reuse_cannot_be_kept(triager: triage.Triager) -> None:
     promised = replace(triager.reuse, threshold=fit_threshold([], [], promise=0.9), oldest_days=400)
-    for desk in (triager, replace(triager, reuse=promised)):
-        assert "reuse" not in desk.metrics
-        card = model_card(desk)
-        assert "Reuse of answers" not in card
-        assert "for reuse" not in card
+    card = model_card(replace(triager, reuse=promised))
+    assert "promise 0.9: cannot be kept on 0 held-out questions; no answer is offered for reuse" in card
 
 
 def test_sections_of_a_card_stand_in_their_order_and_none_is_empty(triager: triage.Triager) -> None:

@@ -119,7 +119,8 @@ class Triager:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{target} ({len(labels)})" for target, labels in self.reader.classes.items())
-        return f"Triager(targets: {sizes}; {len(self.records)} questions to suggest)"
+        n_answered = len(self.records if self.following is None else self.following)
+        return f"Triager(targets: {sizes}; {n_answered} questions to suggest)"
 
     @property
     def targets(self) -> tuple[str, ...]:

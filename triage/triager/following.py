@@ -184,7 +184,7 @@ class Following:
     def _merge_quietly(self) -> None:
         try:
             self.merge()
-        except BundleError as error:  # the index serves on as it is
+        except (ArchiveError, BundleError) as error:  # the index serves on as it is
             logger.warning("%s", error)
 
     def _open(self) -> tuple[QuestionIndex, QuestionIndex]:
