@@ -244,9 +244,10 @@ def test_near_miss_of_another_answer_takes_nothing_from_the_first_and_none_fits_
     text = "boundary dispute, who settles"
 
     def sure(*rows):
-        (first,) = train(questions, *FITS, *NEAR, *rows).similar([text], k=1)[0]
-        assert first.id == "a3"
-        return first.p_reuse
+        found = train(questions, *FITS, *NEAR, *rows).similar([text], k=len(ARCHIVE))[0]
+        # Where it is named itself often enough, nothing is left that speaks for it, and it need not be the first.
+        assert found[0].id == "a3" or ("", "a3", text) in rows
+        return {one.id: one.p_reuse for one in found}["a3"]
 
     plain, named, other, nothing = (
         sure(*[("", near, text)] * n) for near, n in (("", 0), ("a3", 40), ("a1", 40), ("", 40))
@@ -549,15 +550,15 @@ def test_answers_go_stale_with_a_document(questions, tmp_path, kind):
         ("Nghị định 151/2025/NĐ-CP Điều 5", True),
         ("Luật Đất đai 2024; Nghị định 151/2025/NĐ-CP Điều 5 khoản 1", True),
         (["NĐ 151/2025 Đ5 k1"], True),
-        (["Luật Đất đai 2024"], False),
-        ("Nghị định 151/2025/NĐ-CP", False),
+        (["Luật Đất đai 2024"], True),  # what the answer cites counts as well
+        ("Nghị định 151/2025/NĐ-CP", True),
         ("", True),  # what the answer cites counts
         ([], True),
         (None, True),
     ],
     ids=repr,
 )
-def test_legal_basis_of_an_answer_counts_and_where_it_names_none_what_it_cites(questions, basis, stale, tmp_path):
+def test_legal_basis_of_an_answer_counts_and_what_it_cites(questions, basis, stale, tmp_path):
     archive = answers().assign(legal_basis=[None, None, basis, None])
     triager = train(questions, archive=archive, documents=DOCUMENTS)
     for one in (triager, triage.load(triager.save(tmp_path / "bundle"))):
@@ -757,5 +758,5 @@ def test_questions_without_a_matter_are_not_drawn_where_an_answer_has_none_eithe
     archive = pd.DataFrame({"matter_id": ["M1", ""]})
     assert draw_unanswered(["M1", "", "", None], archive, 9, 0) == []
     assert draw_unanswered(["", "M7"], pd.DataFrame({"id": ["a"]}), 9, 0) == []
-    assert draw_unanswered(["M7"], archive, 9, 0) == []  # nothing else to measure its share by
+    assert draw_unanswered(["M7", "M7"], archive, 9, 0) == [0, 1]  # all, where nothing is answered
     assert draw_unanswered([], None, 9, 0) == []

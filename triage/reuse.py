@@ -28,11 +28,13 @@ SIGNALS = {"question": 0.02, "answer": 0.1, "matter": 1e-4, "topic": 1e-3}
 # Weights of the signals before anything is learnt, and the strength of the belief in their proportions, chosen on the
 # re-asks of splits train and valid of both desks, the questions about an answer held out together. Freely fitted
 # weights trust the matter more (0.6 to 0.9): likelier, and the right answer comes first for one in a hundred fewer. How
-# sharp the weights are together is left to the re-asks.
+# sharp the weights are together is left to the re-asks, once they are more than a few.
 _BEFORE = {"question": 2.0, "answer": 0.8, "matter": 0.4, "topic": 0.2}
 _BELIEF = 60.0
+_SIZE_BELIEF = 5.0  # in the size of all weights together: a few odd questions must not make them nothing
 _NONE_BEFORE, _NONE_BELIEF = -7.5, 0.5  # score of none of them, and the belief in that
 LARGEST_WEIGHT, LARGEST_NONE = 20.0, 40.0  # that are fitted
+_LEAST_WEIGHT = {"question": 0.4}  # whatever re-asks say, the nearer question stays before the others
 
 #: Of more answers than this only the best can be the one that fits, in training as in use.
 #: Few, so that an archive may grow by what has nothing to do with a question, and its probabilities stay.
@@ -202,15 +204,16 @@ def _fit(stack: Floats, possible: npt.NDArray[np.bool_], names: list[str]) -> tu
         hit = np.where(possible, probability, 0)
         total = np.maximum(hit.sum(1, keepdims=True), 1e-12)
         pull = (probability - hit / total).astype(np.float64)
-        # Away from the proportions, whatever the size, and for none from what it was before.
-        away = np.append(
-            numbers[:-1] - before * (numbers[:-1] @ before) / (before @ before), numbers[-1] - _NONE_BEFORE
-        )
+        # Away from the proportions, whatever the size; from the size; and for none from what it was before.
+        size = numbers[:-1] @ before / (before @ before)
+        away = np.append(numbers[:-1] - size * before, numbers[-1] - _NONE_BEFORE)
         belief = np.append(np.full(len(names), _BELIEF), _NONE_BELIEF)
         gradient = np.append(np.einsum("ij,ijk->k", pull[:, :-1], stack), pull[:, -1].sum()) + 2 * belief * away
+        gradient[:-1] += 2 * _SIZE_BELIEF * (size - 1) * before / (before @ before)
         surprise = -float(np.log(total, dtype=np.float64).sum())
-        return (surprise + float((belief * away**2).sum())) / len(stack), gradient / len(stack)
+        unlikely = float((belief * away**2).sum() + _SIZE_BELIEF * (size - 1) ** 2)
+        return (surprise + unlikely) / len(stack), gradient / len(stack)
 
-    bounds = [(0.0, LARGEST_WEIGHT)] * len(names) + [(-LARGEST_NONE, LARGEST_NONE)]
+    bounds = [(_LEAST_WEIGHT.get(name, 0.0), LARGEST_WEIGHT) for name in names] + [(-LARGEST_NONE, LARGEST_NONE)]
     found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return found.x[:-1], float(found.x[-1])
