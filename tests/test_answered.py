@@ -888,7 +888,7 @@ def names_in(folder):
 
 
 def test_merge_of_many_writes_nothing_in_the_folder_of_another(triager, archive, tmp_path, monkeypatch):
-    monkeypatch.setattr("triage.index.question.MOST_ROWS", 2)  # more are written to the folder by a merge
+    monkeypatch.setattr("triage.index.exact.MOST_ROWS", 2)  # more are written to the folder by a merge
     first = triager.with_archive(archive, index=tmp_path / "index")
     second = triager.with_archive(archive, index=tmp_path / "index")
     before = names_in(tmp_path / "index")

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from triage.index import QuestionIndex, question, unit_rows
+from triage.index import QuestionIndex, exact, question, unit_rows
 from triage.index.bounded import BoundedSegment
 
 N_FEATURES = 40
@@ -38,7 +38,7 @@ def kinds(index):
 @pytest.fixture
 def small_segments(monkeypatch):
     """Let more than 8 rows make a bounded segment."""
-    monkeypatch.setattr(question, "MOST_ROWS", 8)
+    monkeypatch.setattr(exact, "MOST_ROWS", 8)
 
 
 class Model(RuleBasedStateMachine):
@@ -46,7 +46,7 @@ class Model(RuleBasedStateMachine):
 
     @initialize(n=st.integers(0, 20))
     def begin(self, n):
-        question.MOST_ROWS = 8
+        exact.MOST_ROWS = 8
         self.folder = tempfile.TemporaryDirectory()
         self.n_saved = 0
         self.rows, self.highest, self.seed = {}, None, 0
@@ -116,7 +116,7 @@ class Model(RuleBasedStateMachine):
             assert self.index.last_key == self.highest
 
     def teardown(self):
-        question.MOST_ROWS = 20_000
+        exact.MOST_ROWS = 20_000
         if hasattr(self, "folder"):
             self.folder.cleanup()
 
@@ -210,7 +210,7 @@ def test_keys_may_be_any_whole_numbers():
 
 def test_bounded_segment_reads_no_more_than_it_may(monkeypatch):
     monkeypatch.setattr("triage.index.bounded._ROUNDS", ((50, 5), (200, 10)))
-    monkeypatch.setattr(question, "MOST_ROWS", 8)
+    monkeypatch.setattr(exact, "MOST_ROWS", 8)
     index = QuestionIndex.from_matrix(matrix(280, density=0.5))
     read = []
     candidates = BoundedSegment._candidates
@@ -346,14 +346,14 @@ def test_items_change_while_a_merge_runs(small_segments, monkeypatch):
     index = QuestionIndex.from_matrix(one_hot(range(20)))
     index.remove([3])
     begun, go_on = threading.Event(), threading.Event()
-    whole = question._merged
+    whole = question.merged
 
     def slow(*args):
         begun.set()
         assert go_on.wait(10)
         return whole(*args)
 
-    monkeypatch.setattr(question, "_merged", slow)
+    monkeypatch.setattr(question, "merged", slow)
     merge = threading.Thread(target=index.merge)
     merge.start()
     assert begun.wait(10)

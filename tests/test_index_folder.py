@@ -15,15 +15,15 @@ import pytest
 import scipy.sparse as sp
 
 from triage.errors import BundleError
-from triage.index import QuestionIndex, folder, question
+from triage.index import QuestionIndex, exact, folder
 
 GOLDEN = Path(__file__).parent / "data" / "golden-index-1"
 N_FEATURES = 40
 SAVE_FOR_EVER = """
 import sys
 import numpy as np, scipy.sparse as sp
-from triage.index import QuestionIndex, question
-question.MOST_ROWS = 64
+from triage.index import QuestionIndex, exact
+exact.MOST_ROWS = 64
 rng = np.random.default_rng(0)
 index = QuestionIndex.from_matrix(sp.csr_matrix((0, 40), dtype=np.float32))
 key = 0
@@ -44,7 +44,7 @@ def matrix(n_rows, seed=0):
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
     """Return the folder of an index with a bounded segment, an exact one and removed items."""
-    monkeypatch.setattr(question, "MOST_ROWS", 8)
+    monkeypatch.setattr(exact, "MOST_ROWS", 8)
     index = QuestionIndex.from_matrix(matrix(30))
     index.add(matrix(5, seed=1), np.arange(30, 35))
     index.remove([2, 31])

@@ -262,7 +262,7 @@ def _write(path: str | Path, folder: Path, contents: Contents, documents: Mappin
             versions[package] = None  # run from source
     facts = {"format": FORMAT, "versions": versions, "fingerprint": contents.fingerprint, "members": members}
     _write_file(folder / _MANIFEST, _dump({**facts, "checksum": hashlib.sha256(_dump(facts)).hexdigest()}))
-    _sync(folder)
+    sync_folder(folder)
 
 
 def _record(value: Any, where: str, *, nan_to_none: bool = False) -> dict[str, Any]:
@@ -327,8 +327,8 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _sync(folder: Path) -> None:
-    # Flush the names in a folder to disk; Windows has no such call.
+def sync_folder(folder: Path) -> None:
+    """Flush the names in a folder to disk; Windows has no such call."""
     if sys.platform != "win32":
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -372,7 +372,7 @@ def _swap(target: Path, new: Path, old: Path) -> None:
     # Put `new` at `target`, and what stood there back if that fails.
     if not target.exists():
         new.rename(target)
-        _sync(target.parent)
+        sync_folder(target.parent)
         return
     target.rename(old)
     try:
@@ -380,7 +380,7 @@ def _swap(target: Path, new: Path, old: Path) -> None:
     except BaseException:
         old.rename(target)
         raise
-    _sync(target.parent)
+    sync_folder(target.parent)
     old.rename(new)  # the caller deletes it; `old` stands for a bundle that a load may use
 
 

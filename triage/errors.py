@@ -88,13 +88,13 @@ class RecipeError(TriageError):
         super().__init__("\n  ".join([f"{self.path}: not a usable recipe", *self.problems]))
 
 
-class BundleError(TriageError):
-    """A bundle on disk cannot be loaded or written.
+class StorageError(TriageError):
+    """Something on disk cannot be opened, read or written.
 
     Parameters
     ----------
     path : str or Path
-        Folder of the bundle.
+        File or folder.
     problem : str
         What must hold and what was found.
     remedy : str
@@ -108,24 +108,12 @@ class BundleError(TriageError):
         super().__init__(f"{self.path}: {problem}; {remedy}")
 
 
-class ArchiveError(TriageError):
-    """An archive cannot be opened, read or written, or has not what was asked of it.
+class BundleError(StorageError):
+    """A bundle, or the folder of an index, cannot be loaded or written."""
 
-    Parameters
-    ----------
-    path : str or Path
-        File of the archive.
-    problem : str
-        What must hold and what was found.
-    remedy : str
-        What to do about it.
-    """
 
-    def __init__(self, *, path: str | Path, problem: str, remedy: str) -> None:
-        self.path = str(path)
-        self.problem = problem
-        self.remedy = remedy
-        super().__init__(f"{self.path}: {problem}; {remedy}")
+class ArchiveError(StorageError):
+    """An archive cannot be opened, read or written, or has not what was asked of it."""
 
 
 class DependencyError(TriageError, ImportError):

@@ -1,7 +1,7 @@
 """Nearest questions by the features that the classifier reads; one item or a million, in memory or mapped from disk.
 
-``rows`` prepares a matrix, ``exact`` and ``bounded`` search one segment of items, ``question`` keeps the segments
-and changes them, ``folder`` writes and reads them.
+``rows`` prepares a matrix, ``exact`` and ``bounded`` search one segment of items, ``parts`` joins them, ``question``
+keeps and changes them, ``folder`` writes and reads them.
 """
 
 from triage.index.question import QuestionIndex

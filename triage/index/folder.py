@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from triage.bundle import sync_folder
 from triage.errors import BundleError
 
 FORMAT = 1
@@ -84,13 +84,13 @@ def seal(folder: Path, name: str) -> Facts:
         with path.open("rb+") as stream:
             os.fsync(stream.fileno())
         found[path.stem] = [path.stat().st_size, _checksum(path)]
-    _sync(folder / name)
+    sync_folder(folder / name)
     return found
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any], kept: Sequence[str]) -> None:
     """Replace the manifest, then remove what neither it names nor `kept` does."""
-    _sync(folder)
+    sync_folder(folder)
     facts = {"format": FORMAT, **facts}
     beside = folder / f".{_MANIFEST}"
     with beside.open("wb") as stream:
@@ -98,7 +98,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], kept: Sequence[str]) 
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(folder / _MANIFEST)
-    _sync(folder)
+    sync_folder(folder)
     known = {*facts["members"], *kept}
     for path in folder.iterdir():
         if path.is_dir() and path.name not in known and _is_ours(path.name):
@@ -216,13 +216,3 @@ def _is_ours(name: str) -> bool:
 
 def _dump(value: Any) -> bytes:
     return f"{json.dumps(value, sort_keys=True, indent=1)}\n".encode()
-
-
-def _sync(folder: Path) -> None:
-    """Flush the names in a folder to disk; Windows has no such call."""
-    if sys.platform != "win32":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -1,11 +1,10 @@
-"""The index: segments that never change, a state that is swapped whole, and what changes it."""
+"""The index: a state of parts that is swapped whole, and what changes it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,70 +13,16 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from triage.errors import BundleError
+from triage.index import exact
 from triage.index import folder as disk
-from triage.index.bounded import BoundedSegment, Make, build_bounded
-from triage.index.exact import MOST_ROWS, ExactSegment
+from triage.index.bounded import BoundedSegment
+from triage.index.exact import ExactSegment
+from triage.index.parts import Keys, Part, Segment, State, alike, joined, merged
 from triage.index.rows import common_features, leave_out, unit_rows
 
-Keys = npt.NDArray[np.int64]
-Segment = ExactSegment | BoundedSegment
 _SEGMENTS: dict[str, type[Segment]] = {segment.kind: segment for segment in (ExactSegment, BoundedSegment)}
-_NO_KEYS, _NO_BITS = np.zeros(0, np.int64), np.zeros(0, np.uint8)
-_CHUNK_ROWS = 8192
+_NO_BITS = np.zeros(0, np.uint8)
 _MOST_NAMED = 3  # keys in an error
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """A segment, which rows of it are gone, and the sub-folder that holds it, if one does."""
-
-    segment: Segment
-    dead: npt.NDArray[np.bool_] | None = None
-    name: str | None = None
-
-    @cached_property
-    def live(self) -> npt.NDArray[np.intp]:
-        """Places of the rows that are there."""
-        return np.arange(len(self.segment.keys)) if self.dead is None else np.flatnonzero(~self.dead)
-
-    @cached_property
-    def n_live(self) -> int:
-        """Rows that are there."""
-        return len(self.segment.keys) - (0 if self.dead is None else int(np.count_nonzero(self.dead)))
-
-    def find(self, keys: Keys) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
-        """Return which keys are there, and the places of those."""
-        own = self.segment.keys
-        place = np.minimum(np.searchsorted(own, keys), max(len(own) - 1, 0))
-        there = own[place] == keys if len(own) else np.zeros(len(keys), bool)
-        if self.dead is not None:
-            there = there & ~self.dead[place]
-        return there, place[there]
-
-    def without(self, place: npt.NDArray[np.intp]) -> Part:
-        """Return the part with more of its rows gone."""
-        dead = np.zeros(len(self.segment.keys), bool) if self.dead is None else self.dead.copy()
-        dead[place] = True
-        return replace(self, dead=dead)
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """What a query sees, from its beginning to its end."""
-
-    parts: tuple[Part, ...]
-    left_out: npt.NDArray[np.bool_]
-    last_key: int | None
-
-    @cached_property
-    def n_live(self) -> int:
-        """Items."""
-        return sum(part.n_live for part in self.parts)
-
-    @cached_property
-    def keys(self) -> Keys:
-        """Keys of the items, ascending."""
-        return np.sort(np.concatenate([_NO_KEYS, *(part.segment.keys[part.live] for part in self.parts)]))
 
 
 class QuestionIndex:
@@ -154,7 +99,7 @@ class QuestionIndex:
         common = common_features(np.bincount(X.indices, minlength=X.shape[1]), X.shape[0])
         index = cls(State((), common, None))
         index.add(X, np.arange(X.shape[0]) if keys is None else keys)
-        if len(index) > MOST_ROWS:
+        if len(index) > exact.MOST_ROWS:
             index.merge()
         return index
 
@@ -276,11 +221,11 @@ class QuestionIndex:
             state = self._state
             if known := [key for part in state.parts for key in added[part.find(added)[0]].tolist()]:
                 raise ValueError(f"keys must be new, got {_listed(known)} that are in the index; remove them first")
-            pieces = [slice(start, start + MOST_ROWS) for start in range(0, len(added), MOST_ROWS)]
+            pieces = [slice(start, start + exact.MOST_ROWS) for start in range(0, len(added), exact.MOST_ROWS)]
             parts = [*state.parts, *(Part(ExactSegment(added[piece], rows[piece])) for piece in pieces)]
             # Of small segments no more than a few of each size: two of like size become one.
-            while len(parts) - self._n_in_merge > 1 and _alike(*parts[-2:]):
-                parts[-2:] = [Part(_joined(parts[-2:]))]
+            while len(parts) - self._n_in_merge > 1 and alike(*parts[-2:]):
+                parts[-2:] = [Part(joined(parts[-2:]))]
             last = max([int(added[-1]), *([] if state.last_key is None else [state.last_key])])
             self._state = replace(state, parts=tuple(parts), last_key=last)
 
@@ -319,9 +264,9 @@ class QuestionIndex:
                 name = f"segment-{self._generation}"
                 self._n_in_merge, self._being_made = len(state.parts), [name]
             try:
-                on_disk = path is not None and state.n_live > MOST_ROWS
+                on_disk = path is not None and state.n_live > exact.MOST_ROWS
                 make = partial(disk.make_array, disk.fresh_folder(path, name)) if path and on_disk else _in_memory
-                segment, left_out = _merged(state, make)
+                segment, left_out = merged(state, make)
                 with self._writing:
                     part = Part(segment, name=name if on_disk and path == self._path else None)
                     self._put_merged(part, left_out, state)
@@ -470,66 +415,3 @@ def _unpack(bits: npt.NDArray[np.uint8], n: int) -> npt.NDArray[np.bool_]:
 
 def _in_memory(name: str, dtype: Any, length: int) -> npt.NDArray[Any]:
     return np.empty(length, dtype)
-
-
-def _alike(earlier: Part, later: Part) -> bool:
-    """Say whether two parts should become one: both searched whole, together still, and the earlier not far larger."""
-    small = all(isinstance(part.segment, ExactSegment) for part in (earlier, later))
-    return small and earlier.n_live + later.n_live <= MOST_ROWS and earlier.n_live <= 2 * later.n_live
-
-
-def _joined(parts: list[Part]) -> ExactSegment:
-    """Return one segment of the live rows of a few."""
-    part, place, keys = _order(parts)
-    empty = parts[0].segment.take(np.zeros(0, np.intp))
-    return ExactSegment(keys, sp.vstack([empty, *_in_order(parts, part, place)], "csr"))
-
-
-def _order(parts: Sequence[Part]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Keys]:
-    """Return part, place and key of all live rows in the order of the keys."""
-    part = np.repeat(np.arange(len(parts)), [one.n_live for one in parts])
-    place = np.concatenate([np.zeros(0, np.intp), *(one.live for one in parts)])
-    key = np.concatenate([_NO_KEYS, *(one.segment.keys[one.live] for one in parts)])
-    order = np.argsort(key, kind="stable")
-    return part[order], place[order], key[order]
-
-
-def _in_order(
-    parts: Sequence[Part], part: npt.NDArray[np.intp], place: npt.NDArray[np.intp]
-) -> Iterator[sp.csr_matrix]:
-    """Yield rows of parts in a given order, chunk by chunk."""
-    for start in range(0, len(part), _CHUNK_ROWS):
-        owner, own = part[start : start + _CHUNK_ROWS], place[start : start + _CHUNK_ROWS]
-        owners = np.unique(owner)
-        blocks = [parts[one].segment.take(own[owner == one]) for one in owners.tolist()]
-        if len(blocks) == 1:
-            yield blocks[0]
-        else:
-            where = np.empty(len(owner), np.intp)
-            where[np.argsort(owner, kind="stable")] = np.arange(len(owner))
-            yield sp.vstack(blocks, "csr")[where]
-
-
-def _merged(state: State, make: Make) -> tuple[Segment, npt.NDArray[np.bool_]]:
-    """Return one segment of all live rows, and which features it leaves out."""
-    n_features = len(state.left_out)
-    part, place, keys = _order(state.parts)
-    frequency = np.zeros(n_features, np.int64)
-    for X in _in_order(state.parts, part, place):
-        frequency += np.bincount(X.indices, minlength=n_features)
-    common = common_features(frequency, len(keys))
-    rows = (_without(X, common) for X in _in_order(state.parts, part, place))
-    if len(keys) <= MOST_ROWS:
-        empty = sp.csr_matrix((0, n_features), dtype=np.float32)
-        return ExactSegment(keys, sp.vstack([empty, *rows], "csr")), state.left_out | common
-    return build_bounded(keys, rows, np.where(common, 0, frequency), make), state.left_out | common
-
-
-def _without(X: sp.csr_matrix, common: npt.NDArray[np.bool_]) -> sp.csr_matrix:
-    """Return rows without some features, of length 1 again; a row that had none of them stays to the last bit."""
-    rare = leave_out(X, common)
-    if rare is X:
-        return X
-    changed = np.repeat(np.diff(rare.indptr) < np.diff(X.indptr), np.diff(rare.indptr))
-    rare.data = np.where(changed, unit_rows(rare).data, rare.data)
-    return rare

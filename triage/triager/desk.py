@@ -308,8 +308,9 @@ class Triager:
         for places, reading in self._parts(found, days):
             decided = self._decide(reading, days[places[0]])
             asked, on = [found[place] for place in places], [days[place] for place in places]
-            suggestions = self.suggester.suggest(asked, reading, k, on) if k else [[]] * len(places)
-            routes = self._routes(decided, self.suggester.offered(suggestions) if k else None)
+            ranked = self.suggester.ranked(reading, k) if k else []
+            suggestions = self.suggester.suggest(asked, ranked, on) if k else [[]] * len(places)
+            routes = self._routes(decided, self.suggester.reusable(ranked, on) if k else None)
             for row, place in enumerate(places):
                 suggested = tuple(suggestions[row])
                 results[place] = self._result(asked[row], on[row], reading, decided, row, routes[row], suggested)
@@ -560,7 +561,7 @@ class Triager:
         suggestions: list[list[Suggestion]] = []
         for chunk, reading in self._readings(found):
             on = days[len(suggestions) : len(suggestions) + len(chunk)]
-            suggestions += self.suggester.suggest(chunk, reading, k, on)
+            suggestions += self.suggester.suggest(chunk, self.suggester.ranked(reading, k), on)
         return suggestions
 
     # --- storing --------------------------------------------------------------------------------

@@ -94,17 +94,15 @@ class Suggester:
     reuse: Reuse
 
     def suggest(
-        self, texts: Sequence[str], reading: Reading, k: int, days: Sequence[str | None]
+        self, texts: Sequence[str], ranked: Sequence[Ranked], days: Sequence[str | None]
     ) -> list[list[Suggestion]]:
-        """Return the earlier questions that serve each text best, on its day.
+        """Return the earlier questions that serve each text best, as they are shown on its day.
 
         Parameters
         ----------
         texts : sequence of str, of length n_texts
-        reading : Reading
-            Of these texts.
-        k : int
-            Most suggestions a text, at least 1.
+        ranked : sequence of Ranked, of length n_texts
+            What `ranked` gave for these texts.
         days : sequence of str or None, of length n_texts
             ISO text; None for today.
 
@@ -128,7 +126,7 @@ class Suggester:
                     found.records, found.similarity, found.p_reuse, self._matched(text, found.records), strict=True
                 )
             ]
-            for text, day, found in zip(texts, days, self.ranked(reading, k), strict=True)
+            for text, day, found in zip(texts, days, ranked, strict=True)
         ]
 
     def ranked(self, reading: Reading, k: int) -> list[Ranked]:
@@ -152,15 +150,8 @@ class Suggester:
             ranked += self._best(found, signals, k)
         return ranked
 
-    def offered(self, suggestions: Sequence[Sequence[Suggestion]]) -> npt.NDArray[np.bool_]:
-        """Say for which texts the first suggestion is sure and in force, (n_texts,)."""
-        return np.array([any(self._serves(one) for one in found[:1]) for found in suggestions], bool)
-
-    def _serves(self, suggestion: Suggestion) -> bool:
-        return suggestion.answer is not None and suggestion.stale is None and self.reuse.offers(suggestion.p_reuse)
-
     def reusable(self, ranked: Sequence[Ranked], days: Sequence[str | None]) -> npt.NDArray[np.bool_]:
-        """Say the same of what `ranked` gave, each on its day."""
+        """Say for which texts the first answer surely fits and is in force on the day, (n_texts,)."""
         return np.array(
             [
                 bool(found.records)
