@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +16,22 @@ import pandas as pd
 
 from triage.archive import Archive
 from triage.bundle import load_bundle, save_bundle
-from triage.classifier import JointClassifier, Outcomes, softmax
+from triage.classifier import JointClassifier, softmax
 from triage.dataset import Taxonomy, checks
-from triage.decision import REASON_OF_CODE, Threshold, review_reasons, route_of
+from triage.decision import REASON_OF_CODE, Threshold
 from triage.errors import BundleError, Fault
 from triage.features import QuestionVectorizer, check_texts, chunks
-from triage.records import Decision, Match, Suggestion, TriageResult
-from triage.register import DatedOutcomes, Register
+from triage.records import Match, Suggestion, TriageResult
+from triage.register import Register
 from triage.scope import ScopeDetector
 from triage.triager.answered import Records
-from triage.triager.evidence import Evidence, both_sides, forward_to
+from triage.triager.deciding import Decider
 from triage.triager.following import Following
-from triage.triager.reading import DECIDING, JURISDICTION, MATTER, Reader, Reading, as_days
-from triage.triager.reasons import Reasons
+from triage.triager.reading import MATTER, Reader, Reading, as_days
 from triage.triager.storing import contents_of, parts_of
 from triage.triager.suggesting import Reuse, Suggester
 
 _CHUNK_TEXTS = 1024  # texts read at once; bounds memory, and rows do not depend on it
-
-
-@dataclass(frozen=True)
-class _Decided:
-    """What was decided of a chunk of texts that share a day's meaning.
-
-    Attributes
-    ----------
-    outcomes : Outcomes
-    dated : DatedOutcomes or None
-        Rows of the register, with one.
-    probabilities, codes, best : dict of str to array
-        Of each target: probabilities (n_texts, n_classes), code of the reason, best class.
-    conflict : bool array of shape (n_texts,), or None
-    """
-
-    outcomes: Outcomes
-    dated: DatedOutcomes | None
-    probabilities: dict[str, npt.NDArray[Any]]
-    codes: dict[str, npt.NDArray[np.int8]]
-    best: dict[str, npt.NDArray[Any]]
-    conflict: npt.NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,15 +104,20 @@ class Triager:
         """Names of the targets, in the order of training."""
         return tuple(self.classifier.classes)
 
-    @cached_property
+    @property
     def classes_(self) -> dict[str, npt.NDArray[Any]]:
         """Labels of each target, in the order of the columns of `predict_proba`."""
-        return {target: np.array(labels) for target, labels in self.reader.classes.items()}
+        return self.decider.labels
 
     @cached_property
     def reader(self) -> Reader:
         """Features, classifier, scope and register as one."""
         return Reader(self.features, self.classifier, self.scope, self.register)
+
+    @cached_property
+    def decider(self) -> Decider:
+        """Readings to decisions."""
+        return Decider(self.reader, self.thresholds, self.taxonomy)
 
     @cached_property
     def suggester(self) -> Suggester:
@@ -202,7 +184,7 @@ class Triager:
         folder = None if index is None else Path(index)
         return replace(self, following=Following(self.features, archive, folder))
 
-    # --- reading and deciding -------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------
 
     def _readings(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[str], Reading]]:
         parts = list(chunks(texts, _CHUNK_TEXTS))
@@ -238,41 +220,6 @@ class Triager:
             for group in groups.values():
                 yield group, reading.of(np.array(group) - places[0])
 
-    def _decide(self, reading: Reading, day: str | None) -> _Decided:
-        outcomes, dated = self.reader.meaning(day)
-        joint = softmax(reading.outcome_scores)
-        probabilities = outcomes.probabilities(joint)
-        best = outcomes.best(joint, probabilities)
-        outside = reading.scope >= self.scope.threshold
-        conflict = None if dated is None else self.reader.contradicts(reading, probabilities[MATTER], dated)
-        disputed = [JURISDICTION] if JURISDICTION in probabilities else self._deciding
-        row = np.arange(len(outside))
-        codes = {
-            target: review_reasons(
-                probability,
-                best=probability[row, best[target]],
-                threshold=self.thresholds[target].value,
-                empty=reading.empty,
-                out_of_scope=outside,
-                conflict=conflict if target in disputed else None,
-            )
-            for target, probability in probabilities.items()
-        }
-        for target, outer in outcomes.within.items():  # a level means nothing while the jurisdiction is open
-            codes[target] = np.where(codes[outer] == 0, codes[target], codes[outer])
-        return _Decided(outcomes, dated, probabilities, codes, best, conflict)
-
-    @property
-    def _deciding(self) -> list[str]:
-        """Targets that must be assigned for a question to leave the desk."""
-        return [target for target in DECIDING if target in self.targets] or list(self.targets)
-
-    def _routes(self, decided: _Decided, reusable: npt.NDArray[np.bool_] | None = None) -> list[str]:
-        """Return where each question goes."""
-        labels = {target: self.classes_[target][place] for target, place in decided.best.items()}
-        routes: list[str] = route_of(decided.codes, labels, deciding=self._deciding, reusable=reusable).tolist()
-        return routes
-
     # --- answers --------------------------------------------------------------------------------
 
     def predict(self, texts: Iterable[str], as_of: Any = None, k: int = 5) -> list[TriageResult]:
@@ -306,68 +253,15 @@ class Triager:
             raise ValueError(f"k must be at least 0, got {k}")
         results: dict[int, TriageResult] = {}
         for places, reading in self._parts(found, days):
-            decided = self._decide(reading, days[places[0]])
+            decided = self.decider.decide(reading, days[places[0]])
             asked, on = [found[place] for place in places], [days[place] for place in places]
             ranked = self.suggester.ranked(reading, k) if k else []
             suggestions = self.suggester.suggest(asked, ranked, on) if k else [[]] * len(places)
-            routes = self._routes(decided, self.suggester.reusable(ranked, on) if k else None)
+            routes = self.decider.routes(decided, self.suggester.reusable(ranked, on) if k else None)
             for row, place in enumerate(places):
                 suggested = tuple(suggestions[row])
-                results[place] = self._result(asked[row], on[row], reading, decided, row, routes[row], suggested)
+                results[place] = self.decider.result(asked[row], on[row], reading, decided, row, routes[row], suggested)
         return [results[place] for place in range(len(found))]
-
-    def _result(
-        self,
-        text: str,
-        day: str | None,
-        reading: Reading,
-        decided: _Decided,
-        row: int,
-        route: str,
-        suggestions: tuple[Suggestion, ...],
-    ) -> TriageResult:
-        """Return the answer to one question."""
-        reasons = Reasons(self.reader, text, decided.outcomes)
-        decisions = {}
-        for target, labels in self.reader.classes.items():
-            probability, label = decided.probabilities[target][row], int(decided.best[target][row])
-            reason = REASON_OF_CODE[decided.codes[target][row]]
-            decisions[target] = Decision(
-                target=target,
-                label=labels[label],
-                probability=float(probability[label]),
-                status="assigned" if reason is None else "review",
-                reason=reason,
-                ranking=partial(_ranking, labels, probability.copy(), label),  # type: ignore[arg-type]
-                explain=partial(reasons.words_for, target, label),
-            )
-        evidence: dict[str, Any] = {"out_of_scope_score": float(reading.scope[row] - self.scope.threshold)}
-        if day is not None:
-            evidence["as_of"] = day
-        if decided.dated is not None:
-            decision_labels = {target: decision.label for target, decision in decisions.items()}
-            evidence |= self._evidence(decided).of(decided.probabilities[MATTER][row], decision_labels)
-            evidence["conflict"] = None
-            if decided.conflict is not None and decided.conflict[row] and JURISDICTION in self.classifier.alone:
-                alone = self.classifier.probability_alone(reading.scores[row : row + 1], JURISDICTION)[0]
-                evidence["conflict"] = both_sides(evidence["matter"], alone, self.classifier.classes[JURISDICTION])
-            if "agency" in decisions:
-                evidence["forward_to"] = forward_to(decisions["agency"], self.taxonomy) if route == "forward" else None
-        return TriageResult(decisions, route, suggestions, evidence)
-
-    def _evidence(self, decided: _Decided) -> Evidence:
-        assert self.register is not None
-        assert decided.dated is not None
-        epoch = decided.dated.epoch
-        if epoch not in self._evidence_of:  # kept, as few days differ
-            codes = decided.outcomes.codes[:, list(decided.outcomes.classes).index(MATTER)]
-            evidence = Evidence(self.register, self.reader.classes, decided.dated, codes)
-            self._evidence_of.setdefault(epoch, evidence)  # another thread may have been first
-        return self._evidence_of[epoch]
-
-    @cached_property
-    def _evidence_of(self) -> dict[int, Evidence]:
-        return {}
 
     def predict_frame(self, texts: Any, as_of: Any = None, *, text: str = "text") -> pd.DataFrame:
         """Triage questions into a table.
@@ -421,7 +315,7 @@ class Triager:
 
     def _columns(self, reading: Reading, days: Sequence[str | None]) -> dict[str, list[Any]]:
         """Return the columns of `predict_frame` for texts on whose days the outcomes mean the same."""
-        decided = self._decide(reading, days[0])
+        decided = self.decider.decide(reading, days[0])
         row = np.arange(len(reading.empty))
         columns: dict[str, list[Any]] = {}
         for target, probability in decided.probabilities.items():
@@ -433,7 +327,7 @@ class Triager:
         found = self.suggester.ranked(reading, 1)
         columns["suggestion_id"] = [one.records[0]["id"] if one.records else None for one in found]
         columns["suggestion_p_reuse"] = [one.p_reuse[0] if one.records else np.nan for one in found]
-        columns["route"] = self._routes(decided, self.suggester.reusable(found, days))
+        columns["route"] = self.decider.routes(decided, self.suggester.reusable(found, days))
         return columns
 
     def predict_proba(self, texts: Iterable[str], target: str, as_of: Any = None) -> npt.NDArray[Any]:
@@ -500,8 +394,8 @@ class Triager:
         days = self._days(as_of, len(found))
         matches: dict[int, list[Match]] = {}
         for places, reading in self._parts(found, days):
-            decided = self._decide(reading, days[places[0]])
-            evidence = self._evidence(decided)
+            decided = self.decider.decide(reading, days[places[0]])
+            evidence = self.decider.evidence(decided)
             for place, probability in zip(places, decided.probabilities[MATTER], strict=True):
                 matches[place] = evidence.ranked(probability, k)
         return [matches[place] for place in range(len(found))]
@@ -618,11 +512,3 @@ def load(path: str | Path, *, n_jobs: int | None = None) -> Triager:
             problem=f"the parts of a bundle must fit each other, got {type(error).__name__} on putting them together",
             remedy="train again, or restore the folder from a backup",
         ) from error
-
-
-def _ranking(labels: Sequence[Any], probability: npt.NDArray[Any], best: int) -> tuple[tuple[Any, float], ...]:
-    """Return all labels with their probabilities, the best first, then by probability."""
-    order = np.argsort(-probability, kind="stable")
-    if order[0] != best:  # another label is likelier, and does not fit the target it lies within
-        order = np.concatenate(([best], order[order != best]))
-    return tuple(zip([labels[place] for place in order.tolist()], probability[order].tolist(), strict=True))
