@@ -1,0 +1,571 @@
+"""Corrections by officers, in a log that only grows and shows when a line of it was changed.
+
+What officers say of an answer that was suggested for reuse is another thing: `triage.archive.Archive.feedback`.
+
+The log is JSON Lines: line 1 says what it is, each further line is one correction and carries the SHA-256 of the line
+before. Beside it stands ``NAME.head``: how many corrections there are, how many bytes, and the SHA-256 of the last
+line. A correction is acknowledged, that is `FeedbackLog.append` returns, once its line and then the new head are on the
+disk. So what follows the bytes of the head was never acknowledged: a torn line there is what a killed writer left, and
+is cut; a whole one that is chained to the line before is kept.
+
+To change the format: raise `FORMAT` by one, go on reading the old one, and say so in CHANGELOG.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+from triage.bundle import sync_folder
+from triage.dataset import REGISTER_TARGETS, checks
+from triage.errors import Fault, FeedbackError
+from triage.text import mask_personal_data
+from triage.text.languages import load_language
+
+if sys.platform != "win32":
+    import fcntl
+
+FORMAT = 1
+
+Label = str | int | bool
+
+_KIND = "triage feedback"
+_FIRST = ("format", "kind", "language")  # of line 1
+_MAX_FIRST_BYTES = 200
+_DIGEST_CHARS = 64
+_RESTORE = "restore log and head from a copy, and find out who changed them"
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What an officer says a label must be.
+
+    Attributes
+    ----------
+    sequence : int
+        Number of the correction in its log, from 1.
+    question : str
+        Its text, personal data masked.
+    question_id : str
+        Empty where it has none.
+    target : str
+    old_label : str, int, bool or None
+        What the desk said; None where that is not known.
+    old_probability : float or None
+        How sure it was, in [0, 1].
+    new_label : str, int or bool
+        The same as `old_label` where an officer confirms it; empty where a question has none, as a question to the
+        ministry has no level.
+    who : str
+        Personal data masked; may be empty.
+    at : str
+        When, in UTC.
+    """
+
+    sequence: int
+    question: str
+    question_id: str
+    target: str
+    old_label: Label | None
+    old_probability: float | None
+    new_label: Label
+    who: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Head:
+    """The state of a log; noted elsewhere, it proves that nothing up to here was changed since.
+
+    Attributes
+    ----------
+    n_corrections : int
+    sha256 : str
+        Of the last line, 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> str(Head(2, "ab" * 32)) == "2:" + "ab" * 32
+    True
+    >>> Head.parse(str(Head(2, "ab" * 32))).n_corrections
+    2
+    """
+
+    n_corrections: int
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.n_corrections}:{self.sha256}"
+
+    @classmethod
+    def parse(cls, text: str) -> Head:
+        """Return the head that ``str`` wrote.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        Head
+
+        Raises
+        ------
+        ValueError
+            If it is no head.
+        """
+        count, _, digest = text.partition(":")
+        if not (count.isascii() and count.isdigit() and _is_digest(digest)):
+            raise ValueError("a head must be a count, a colon and 64 hexadecimal digits")
+        return cls(int(count), digest)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The file of the head: the state, and the bytes of the log up to it."""
+
+    n_bytes: int
+    n_corrections: int
+    sha256: str
+
+
+class FeedbackLog:
+    """Corrections of one desk, appended and never changed.
+
+    Threads and processes may use one log at the same time: each waits for the others. A network drive may not lock as
+    it must; on Windows there is no such lock, so use a log from one process and thread there.
+
+    Parameters
+    ----------
+    path : path
+        The file, best beside the desk's archive; ``NAME.head`` is kept beside it, and belongs to it in every copy.
+    language : str, optional
+        Whose personal data is masked besides the international kinds. A new log keeps it; it may be left out
+        afterwards.
+    create : bool, default=True
+        Make the log if it is not there.
+
+    Attributes
+    ----------
+    path : Path
+    language : str or None
+
+    Raises
+    ------
+    FeedbackError
+        If the file is no log, of a newer format or of another language, its head is missing or behind by more than a
+        killed writer leaves, or the disk refuses.
+
+    Notes
+    -----
+    There is no secret key, so the chain alone proves little against one who can write both files and computes the
+    hashes anew. What is proved:
+
+    - any line that was changed, removed, put in or swapped, and any damage, where the head beside the log was left as
+      it was: `verify` names the line;
+    - the same, and that lines at the end were taken away or the whole was written anew, by ``verify(head=...)`` with a
+      head that was noted where that person cannot write: on paper, in another system, in the weekly report.
+
+    What is not: that a correction is right, that it was made by whom it names, or that one was never taken down.
+
+    Examples
+    --------
+    >>> from tempfile import mkdtemp
+    >>> log = FeedbackLog(Path(mkdtemp()) / "desk.feedback")
+    >>> done = log.append("Who signs the licence?", "jurisdiction", "local", who="An", old_label="ministry")
+    >>> done.sequence, log.verify().n_corrections
+    (1, 1)
+    >>> log.export()[["text", "jurisdiction", "author"]].to_dict("records")
+    [{'text': 'Who signs the licence?', 'jurisdiction': 'local', 'author': 'An'}]
+    """
+
+    def __init__(self, path: str | Path, *, language: str | None = None, create: bool = True) -> None:
+        load_language(language)
+        self.path = Path(path)
+        self._head_path = self.path.with_name(f"{self.path.name}.head")
+        stored = self._find(language, create)
+        if language not in (None, stored):
+            raise self._error(f"must be opened with its language {stored!r}, got {language!r}", "leave it out")
+        self.language: str | None = stored
+
+    def __len__(self) -> int:
+        return self._head().n_corrections
+
+    def __iter__(self) -> Iterator[Correction]:
+        """Yield all corrections in their order, as they are when it begins; each line is verified."""
+        with self._locked() as file:
+            lines, _ = self._verified(file)
+        for line in lines[1:]:
+            values = json.loads(line)
+            yield Correction(**{field.name: values[field.name] for field in fields(Correction)})
+
+    def append(
+        self,
+        question: str,
+        target: str,
+        new_label: Label,
+        *,
+        who: str = "",
+        old_label: Label | None = None,
+        old_probability: float | None = None,
+        question_id: str = "",
+        at: datetime | None = None,
+    ) -> Correction:
+        """Add a correction; it is on the disk when the call returns. Personal data in it is masked first.
+
+        Parameters
+        ----------
+        question : str
+        target : str
+        new_label : str, int or bool
+        who : str, default=""
+        old_label : str, int or bool, optional
+        old_probability : float, optional
+        question_id : str, default=""
+        at : datetime, optional
+            Now by default; in UTC if it does not say.
+
+        Returns
+        -------
+        Correction
+            As stored.
+
+        Raises
+        ------
+        DatasetError
+            If an argument is not as `Correction` says.
+        FeedbackError
+            If the disk refuses, and then nothing of it is stored; or the log is not whole.
+        """
+        _check(locals())
+        moment = datetime.now(UTC) if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
+        values: dict[str, Any] = {
+            "question": mask_personal_data(question, language=self.language),
+            "question_id": question_id,
+            "target": target,
+            "old_label": old_label,
+            "old_probability": None if old_probability is None else float(old_probability),
+            "new_label": new_label,
+            "who": mask_personal_data(who, language=self.language),
+            "at": moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        }
+        with self._locked(write=True) as file:
+            before = self._settled(file)
+            correction = Correction(sequence=before.n_corrections + 1, **values)
+            line = _line({**asdict(correction), "previous": before.sha256})
+            self._store(file, before, line)
+        return correction
+
+    def verify(self, head: Head | None = None) -> Head:
+        """Read the whole log and check every line of it.
+
+        Parameters
+        ----------
+        head : Head, optional
+            A state that was noted elsewhere; the log may have grown since.
+
+        Returns
+        -------
+        Head
+            The present state, to be noted where nobody who can write the log can write.
+
+        Raises
+        ------
+        FeedbackError
+            With the number of the line (line 1 says what the log is) that was changed, removed, put in or swapped.
+
+        Notes
+        -----
+        What this proves, and what not, stands at the class.
+        """
+        with self._locked() as file:
+            lines, _ = self._verified(file)
+        if head is not None and len(lines) <= head.n_corrections:
+            problem = f"must go on to line {head.n_corrections + 1}, as noted, but ends after line {len(lines)}"
+            raise self._error(problem, _RESTORE)
+        if head is not None and _digest(lines[head.n_corrections]) != head.sha256:
+            problem = f"line {head.n_corrections + 1} or one before it was changed since its head was noted"
+            raise self._error(problem, _RESTORE)
+        return Head(len(lines) - 1, _digest(lines[-1]))
+
+    def export(self, targets: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the corrections as rows to train on.
+
+        Parameters
+        ----------
+        targets : sequence of str, optional
+            Only these, and only the questions of which each is known: what `triage.train` takes in one table with
+            other questions. By default all, with None where nobody said, for ``triage.train(..., examples=...)``.
+
+        Returns
+        -------
+        DataFrame
+            One row a question, in the order of its first correction: ``id`` (None without one), ``text``, ``date`` (of
+            the last correction, UTC), one column a target (``matter_id`` for ``matter``), ``author`` (who made the
+            last correction). Of the corrections of one question and target the last counts. A question is told by its
+            id, or by its text where it has none.
+
+        Raises
+        ------
+        FeedbackError
+            As `verify`.
+        """
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        columns: dict[str, None] = {} if targets is None else dict.fromkeys(map(_column, targets))
+        for correction in self:
+            key = ("id", correction.question_id) if correction.question_id else ("text", correction.question)
+            row = rows.setdefault(key, {"id": correction.question_id or None})
+            column = _column(correction.target)
+            day = correction.at[:10]  # noqa: PD008 -- no DataFrame
+            row |= {"text": correction.question, "date": day, "author": correction.who}
+            row[column] = correction.new_label
+            if targets is None:
+                columns[column] = None
+        kept = [row for row in rows.values() if targets is None or all(column in row for column in columns)]
+        names = ["id", "text", "date", *columns, "author"]
+        return pd.DataFrame([[row.get(name) for name in names] for row in kept], columns=names, dtype=object)
+
+    # --- files ----------------------------------------------------------------------------------
+
+    def _find(self, language: str | None, create: bool) -> str | None:
+        """Return the language of the log, which is made if it is not there."""
+        if self.path.is_dir():
+            raise self._error("must be a file, but is a folder", "give the log's file")
+        if not self.path.exists():
+            if not create:
+                raise self._error("must be a log that exists", "check the path, or make one with create=True")
+            head = self._read_head()
+            if head is not None:
+                problem = f"must be there with {head.n_corrections} corrections, as its head says"
+                raise self._error(problem, f"restore it, or delete {self._head_path.name} to begin a new log")
+        elif self._read_head() is not None:
+            create = False
+        with self._locked(write=create, create=create) as file:
+            if self._read_head() is None:
+                self._begin(file, language)
+            return self._language_of(file.readline(_MAX_FIRST_BYTES))
+
+    def _begin(self, file: BinaryIO, language: str | None) -> None:
+        """Write line 1 and the head of a log that is new, or whose maker was killed."""
+        content = file.read(_MAX_FIRST_BYTES)
+        line = _line({"format": FORMAT, "kind": _KIND, "language": language})
+        if content != line[: len(content)]:
+            self._language_of(content)  # most likely no log
+            raise self._error(f"must have its head {self._head_path.name} beside it", _RESTORE)
+        self._store(file, _Stored(0, -1, ""), line)
+        file.seek(0)
+
+    def _language_of(self, first: bytes) -> str | None:
+        """Return what line 1 says."""
+        values = _parsed(first)
+        if values is None or values.get("kind") != _KIND or type(values.get("format")) is not int:
+            raise self._error("must be a log of feedback, but line 1 is something else or damaged", _RESTORE)
+        if values["format"] > FORMAT:
+            raise self._error(f"must be of format {FORMAT} at most, got {values['format']}", "update triage")
+        language = values.get("language")
+        if set(values) != set(_FIRST) or values["format"] < 1 or not isinstance(language, str | None):
+            raise self._error("line 1 was changed or is damaged", _RESTORE)
+        return language
+
+    @contextmanager
+    def _locked(self, *, write: bool = False, create: bool = False) -> Iterator[BinaryIO]:
+        """Open the log, for writing alone among all threads and processes; a killed one's lock is freed."""
+        flags = (os.O_RDWR if write else os.O_RDONLY) | getattr(os, "O_BINARY", 0) | (os.O_CREAT if create else 0)
+        try:
+            with open(os.open(self.path, flags, 0o666), "r+b" if write else "rb", buffering=0) as file:
+                if sys.platform != "win32":
+                    fcntl.flock(file, fcntl.LOCK_EX if write else fcntl.LOCK_SH)
+                yield file
+        except OSError as error:
+            problem = f"log and folder must be usable, but: {error.strerror or error}"
+            raise self._error(problem, "nothing of this was stored; look to disk and rights and do it again") from error
+
+    def _head(self) -> _Stored:
+        head = self._read_head()
+        if head is None:
+            raise self._error(f"must have its head {self._head_path.name} beside it", _RESTORE)
+        return head
+
+    def _settled(self, file: BinaryIO) -> _Stored:
+        """Return the head to write after, once what a killed writer left behind it is cut or taken in."""
+        head = self._head()
+        size = file.seek(0, os.SEEK_END)
+        if size == head.n_bytes:
+            return head
+        _, last = self._verified(file)
+        if not last:
+            file.truncate(head.n_bytes)
+            os.fsync(file.fileno())
+            return head
+        taken = _Stored(head.n_bytes + len(last), head.n_corrections + 1, _digest(last))
+        self._write_head(taken)
+        return taken
+
+    def _verified(self, file: BinaryIO) -> tuple[list[bytes], bytes]:
+        """Return the acknowledged lines, and the whole line behind them that a killed writer left, else nothing."""
+        head = self._head()
+        file.seek(0)
+        lines = [line + b"\n" for line in _read(file).split(b"\n")]
+        lines.pop()  # what was never finished, or nothing
+        place, extra = len(lines) - 1, b""
+        if place > 0 and _digest(lines[place]) != head.sha256 and _digest(lines[place - 1]) == head.sha256:
+            place, extra = place - 1, lines[place]
+            if not _follows(_parsed(extra), head.n_corrections + 1, head.sha256):
+                raise self._error(f"line {place + 2} was put in", _RESTORE)
+        if place < 0 or _digest(lines[place]) != head.sha256:
+            n_lines = head.n_corrections + 1
+            if place + 1 < n_lines:
+                problem = f"must go on to line {n_lines}, but ends after line {place + 1} or lacks lines before"
+                raise self._error(problem, _RESTORE)
+            raise self._error(f"line {place + 1} was changed, put in or moved, or the head was changed", _RESTORE)
+        moved = place - head.n_corrections
+        # From the end: a line that the one behind vouches for is what was written, and vouches for the one before.
+        for number in range(place, 0, -1):
+            behind = _parsed(lines[number]) or {}
+            if _digest(lines[number - 1]) != behind.get("previous"):
+                what = f"line {number} was put in" if moved > 0 else f"line {number} was changed or moved"
+                what = f"line {behind.get('sequence')} is missing" if moved < 0 else what
+                raise self._error(what, _RESTORE)
+        if moved < 0:
+            raise self._error("line 1 is missing", _RESTORE)
+        if moved > 0 or sum(map(len, lines[: place + 1])) != head.n_bytes:
+            raise self._error(f"its head {self._head_path.name} was changed or is damaged", _RESTORE)
+        self._language_of(lines[0])
+        for number, (before, line) in enumerate(pairwise(lines[: place + 1]), 1):
+            if not _follows(_parsed(line), number, _digest(before)):
+                raise self._error(f"line {number + 1} is no correction, though chained like one", _RESTORE)
+        return lines[: place + 1], extra
+
+    def _store(self, file: BinaryIO, before: _Stored, line: bytes) -> None:
+        """Write a line and then the head, each flushed; take the line back where that fails."""
+        try:
+            file.seek(before.n_bytes)
+            _write(file, line)
+            file.truncate()
+            os.fsync(file.fileno())
+            self._write_head(_Stored(before.n_bytes + len(line), before.n_corrections + 1, _digest(line)))
+        except BaseException:
+            file.truncate(before.n_bytes)
+            os.fsync(file.fileno())
+            raise
+
+    def _read_head(self) -> _Stored | None:
+        try:
+            content = self._head_path.read_bytes()
+        except FileNotFoundError:
+            return None
+        values = _parsed(content)
+        numbers = [] if values is None else [values.get("n_bytes"), values.get("n_corrections")]
+        if (
+            values is None
+            or set(values) != {field.name for field in fields(_Stored)}
+            or not all(type(number) is int and number >= 0 for number in numbers)
+            or not _is_digest(values["sha256"])
+        ):
+            problem = f"its head {self._head_path.name} was changed or is damaged"
+            raise self._error(problem, _RESTORE)
+        return _Stored(**values)
+
+    def _write_head(self, head: _Stored) -> None:
+        part = self._head_path.with_name(f".{self._head_path.name}.part")
+        try:
+            with open(part, "wb", buffering=0) as file:
+                _write(file, _line(asdict(head)))
+                os.fsync(file.fileno())
+            part.replace(self._head_path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        sync_folder(self.path.parent)
+
+    def _error(self, problem: str, remedy: str) -> FeedbackError:
+        return FeedbackError(path=self.path, problem=problem, remedy=remedy)
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Raise one error with all that is wrong with the arguments of `FeedbackLog.append`."""
+    probability, at = given["old_probability"], given["at"]
+    is_share = isinstance(probability, int | float) and not isinstance(probability, bool) and 0 <= probability <= 1
+    problems = {
+        "question": checks.text_problem(given["question"]),
+        "target": checks.text_problem(given["target"]),
+        "new_label": _label_problem(given["new_label"]),
+        "old_label": None if given["old_label"] is None else _label_problem(given["old_label"]),
+        "old_probability": None if probability is None or is_share else "must be a number in [0, 1]",
+        "question_id": _optional_problem(given["question_id"]),
+        "who": _optional_problem(given["who"]),
+        "at": None if at is None or (isinstance(at, datetime) and at == at) else "must be a datetime",
+    }
+    checks.raise_if([Fault(None, name, problem) for name, problem in problems.items() if problem], "feedback")
+
+
+def _label_problem(label: Any) -> str | None:
+    if isinstance(label, str) and not label:
+        return None
+    return (
+        checks.label_problem()(label) if type(label) in (str, int, bool) else "must be text, a whole number or a bool"
+    )
+
+
+def _optional_problem(cell: Any) -> str | None:
+    return None if isinstance(cell, str) and not cell else checks.text_problem(cell)
+
+
+def _column(target: str) -> str:
+    return REGISTER_TARGETS.get(target, target)
+
+
+def _line(values: dict[str, Any]) -> bytes:
+    return (
+        json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+    )
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """Return what a line says; None unless it is exactly as `_line` writes it."""
+    try:
+        values = json.loads(line)
+        return values if isinstance(values, dict) and _line(values) == line else None
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or a number that none writes
+        return None
+
+
+def _follows(values: dict[str, Any] | None, sequence: int, previous: str) -> bool:
+    names = {field.name for field in fields(Correction)} | {"previous"}
+    return (
+        values is not None
+        and set(values) == names
+        and values["sequence"] == sequence
+        and values["previous"] == previous
+    )
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()
+
+
+def _is_digest(text: Any) -> bool:
+    return isinstance(text, str) and len(text) == _DIGEST_CHARS and not set(text) - set("0123456789abcdef")
+
+
+def _read(file: BinaryIO) -> bytes:
+    content: bytes = file.read()
+    return content
+
+
+def _write(file: BinaryIO, content: bytes) -> None:
+    """Write all of it; an unbuffered file may take less at a time."""
+    view = memoryview(content)
+    while len(view):
+        view = view[file.write(view) :]
