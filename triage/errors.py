@@ -116,6 +116,10 @@ class ArchiveError(StorageError):
     """An archive cannot be opened, read or written, or has not what was asked of it."""
 
 
+class FeedbackError(StorageError):
+    """A log of feedback cannot be opened or written, or a line of it was changed."""
+
+
 class DependencyError(TriageError, ImportError):
     """An optional package is needed and not installed.
 
