@@ -15,8 +15,10 @@ import pytest
 
 from triage.decision import Threshold, fit_threshold
 from triage.errors import DatasetError, RecipeError
-from triage.evaluation import Evaluation, evaluate, train_and_measure
+from triage.evaluation import Evaluation, evaluate
 from triage.metrics import proportion_interval
+from triage.recipe import train_and_measure
+from triage.records import Decision, TriageResult
 from triage.triager.reading import as_days
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in a message
@@ -34,6 +36,8 @@ ANSWERS: dict[str, tuple[str | None, float, str | None, float, str | None, str |
 
 class FakeTriager:
     register: Any = None
+    records: Sequence[Mapping[str, Any]] = ()
+    reuse: Any = None
     targets = ("topic", "jurisdiction", "level")
     classes_: Mapping[str, Any] = {
         "topic": np.array(["land", "trade"]),
@@ -60,6 +64,26 @@ class FakeTriager:
             row["route"] = "review" if in_review else "forward" if jurisdiction == "other_agency" else "answer"
             rows.append(row)
         return pd.DataFrame(rows)
+
+    def predict(self, texts: Sequence[str], as_of: Any = None, k: int = 5) -> list[TriageResult]:
+        return [
+            TriageResult(
+                {
+                    target: Decision(
+                        target,
+                        row[target],
+                        row[f"{target}_probability"],
+                        row[f"{target}_status"],
+                        row[f"{target}_reason"],
+                        (),
+                        lambda row=row: tuple((word, 1.0) for word in row["asked"].split()),
+                    )
+                    for target in self.targets
+                },
+                row["route"],
+            )
+            for row in self.predict_frame(texts, as_of).assign(asked=list(texts)).to_dict("records")
+        ]
 
     def predict_proba(self, texts: Sequence[str], target: str, as_of: Any = None) -> Any:
         frame = self.predict_frame(texts)
@@ -198,7 +222,7 @@ def test_evaluation_by_class_and_slice() -> None:
     assert (trade["n"], trade["precision"], trade["recall"]) == (1, 0.5, 1)
     assert trade["f1"] == pytest.approx(2 / 3)
     assert math.isnan(row_of(result.classes, target="level", label="province")["recall"])
-    assert set(result.slices["column"]) == {"style"}
+    assert set(result.slices["column"]) == {"style", "length"}
     typos = row_of(result.slices, target="topic", value="typos")
     assert (typos["n"], typos["accuracy"], typos["coverage"], typos["precision"]) == (2, 0.5, 0.5, 1)
     assert (typos["accuracy_low"], typos["accuracy_high"]) == proportion_interval(1, 2)
@@ -305,7 +329,7 @@ def test_numbers_are_labels_also_as_text(labels: list[Any]) -> None:
         def predict_proba(self, texts: Sequence[str], target: str, as_of: Any = None) -> Any:
             return np.tile([0.25, 0.75], (len(texts), 1))
 
-    result = evaluate(Numbers(), pd.DataFrame({"body": list("abc"), "label": labels}), text="body")  # type: ignore[arg-type]
+    result = evaluate(Numbers(), pd.DataFrame({"body": list("abc"), "label": labels}), text="body")
     label = row_of(result.targets, target="label")
     assert (label["n"], label["n_unseen"], label["accuracy"], label["ece"]) == (2, 0, 0.5, pytest.approx(0.25))
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from triage.dataset import read_abbreviations, read_questions, read_table
+from triage.dataset import OUT_OF_SCOPE_COLUMN, read_abbreviations, read_questions, read_table
 from triage.errors import RecipeError
 from triage.training import TrainingOptions, out_of_scope_texts, train
 from triage.triager import Triager
@@ -141,7 +141,7 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
     ----------
     path : str or Path
         ``recipe.toml``. With ``split``, ``train_on`` and ``measure_on`` it trains on some splits of the questions
-        and leaves others for `triage.evaluation.train_and_measure`.
+        and leaves others for `train_and_measure`.
     progress : callable, optional
         Called with a line a step.
 
@@ -194,6 +194,47 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
         description={**recipe.desk, "recipe": recipe.path.name},
         progress=progress,
     )
+
+
+def train_and_measure(path: str | Path, *, progress: Callable[[str], None] | None = None) -> Triager:
+    """Train a desk as its recipe says, and measure it on the splits that the recipe names in ``measure_on``.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``recipe.toml``.
+    progress : callable, optional
+        Called with a line a step.
+
+    Returns
+    -------
+    Triager
+        Its ``metrics`` hold `Evaluation.to_metrics` of these splits, with their messages out of scope, by their names.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe is not usable, or measures on what it trains on.
+    DatasetError
+        If a table has faults.
+    """
+    recipe = read_recipe(path)
+    splits, column = recipe.data.get("measure_on"), recipe.data.get("split")
+    if splits and (column is None or {*splits} & {*recipe.data.get("train_on", ["train"])}):
+        raise RecipeError(path=path, problems=["[data] measure_on needs split, and other splits than train_on"])
+    triager = train_recipe(path, progress=progress)
+    if not splits:
+        return triager
+    text = recipe.data.get("text", "text")
+    questions = read_table(recipe.path.parent / recipe.data["questions"])  # checked by train_recipe
+    parts = [questions[questions[column].isin(splits)]]
+    messages = recipe.file("oos")
+    if messages is not None:
+        rows = read_table(messages)
+        rows = rows[rows[column].isin(splits)] if column in rows else rows.iloc[:0]  # all others were trained on
+        parts.append(rows[[text]].assign(**{OUT_OF_SCOPE_COLUMN: True}))
+    result = triager.evaluate(pd.concat(parts, ignore_index=True), text=text)
+    return replace(triager, metrics={**triager.metrics, "+".join(splits): result.to_metrics()})
 
 
 def _of_splits(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:

@@ -150,6 +150,52 @@ def iter_near_duplicates(connection: sqlite3.Connection, threshold: float) -> It
                 yield NearDuplicate(rows[other][0], rows[one][0], value)
 
 
+def nearest_duplicates(
+    questions: Sequence[str], known: Sequence[str]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Find for each question the most similar of the known ones, if one is nearly the same.
+
+    Parameters
+    ----------
+    questions : sequence of str, of length n_questions
+    known : sequence of str
+
+    Returns
+    -------
+    place : intp array of shape (n_questions,)
+        In `known`; -1 where none is a near duplicate.
+    similarity : float64 array of shape (n_questions,)
+        0 where none is.
+
+    Examples
+    --------
+    >>> place, similarity = nearest_duplicates(["ai cap phep?", "Thuế?"], ["Nộp ở đâu?", "Ai cấp phép?"])
+    >>> place.tolist(), similarity.tolist()
+    ([1, -1], [1.0, 0.0])
+    """
+    rows_of: dict[int, list[int]] = defaultdict(list)  # band to the first known questions that have it
+    for row, own in enumerate(bands_of(known).tolist()):
+        for band in own:
+            if len(rows_of[band]) < _MAX_COMPARED:
+                rows_of[band].append(row)
+    place = np.full(len(questions), -1, np.intp)
+    best = np.zeros(len(questions))
+    bands = bands_of(questions)
+    for start in range(0, len(questions), _BLOCK_ROWS):
+        block = questions[start : start + _BLOCK_ROWS]
+        pairs: list[tuple[int, int]] = []
+        for row, own in enumerate(bands[start : start + len(block)].tolist()):
+            shared = Counter(other for band in own for other in rows_of.get(band, ())).most_common(_MAX_COMPARED)
+            pairs += [(row, other) for other, _ in sorted(shared)]
+        others = {other: len(block) + number for number, other in enumerate(dict.fromkeys(two for _, two in pairs))}
+        texts = [*block, *(known[other] for other in others)]
+        similarity = similarities(texts, [one for one, _ in pairs], [others[two] for _, two in pairs])
+        for (one, other), value in zip(pairs, similarity.tolist(), strict=True):
+            if value >= THRESHOLD and value > best[start + one]:
+                place[start + one], best[start + one] = other, value
+    return place, best
+
+
 def similarities(questions: Sequence[str], left: Sequence[int], right: Sequence[int]) -> npt.NDArray[np.float64]:
     """Return the Jaccard index of pairs of questions, exactly.
 

@@ -1,4 +1,4 @@
-"""The program ``triage``: train, predict, evaluate, compare, similar, archive, register, retrain-check.
+"""The program ``triage``: train, predict, evaluate, compare, next, similar, archive, register, retrain-check.
 
 Heavy imports stay inside the commands, so that help and usage errors come at once. Answers go to standard output,
 everything else to standard error; an error is one line and never a question's words.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triage.cli import archive, register
+from triage.cli import archive, register, selection
 from triage.cli.questions import Chunk, read, rows_of_split, watch
 from triage.cli.tables import result_table, suggestion_table
 from triage.cli.terminal import (
@@ -71,6 +71,7 @@ SplitOption = Annotated[
 
 app.add_typer(archive.app, name="archive")
 app.add_typer(register.app, name="register")
+app.command("next")(selection.next_)
 app.command("retrain-check")(register.retrain_check)
 
 
@@ -117,7 +118,7 @@ def train(
         if folder.exists() and not overwrite:
             raise TriageError(f"{folder}: must not exist yet; give --overwrite or another --output")
         from triage.card import model_card
-        from triage.evaluation import train_and_measure
+        from triage.recipe import train_and_measure
 
         start = time.monotonic()
         triager = train_and_measure(path, progress=note)
@@ -178,12 +179,11 @@ def evaluate(
     """Measure MODEL on the labelled questions of FILE."""
     with guard():
         from triage.dataset import read_table
-        from triage.evaluation import evaluate as evaluate_triager
         from triage.triager import load
 
         triager = load(model)
         frame = rows_of_split(read_table(file), split, str(file))
-        result = evaluate_triager(triager, frame, text=text)
+        result = triager.evaluate(frame, text=text)
         if format is Report.JSON:
             emit([result.to_dict()])
         else:

@@ -20,13 +20,16 @@ from triage.classifier import JointClassifier, softmax
 from triage.dataset import Taxonomy, checks
 from triage.decision import REASON_OF_CODE, Threshold
 from triage.errors import BundleError, Fault
+from triage.evaluation import Evaluation, evaluate
 from triage.features import QuestionVectorizer, check_texts, chunks
+from triage.profile import Profile, concatenated
 from triage.records import Match, Suggestion, TriageResult
 from triage.register import Register
 from triage.scope import ScopeDetector
 from triage.triager.answered import Records
 from triage.triager.deciding import Decider
 from triage.triager.following import Following
+from triage.triager.profiling import observe, word_sets
 from triage.triager.reading import MATTER, Reader, Reading, as_days
 from triage.triager.storing import contents_of, parts_of
 from triage.triager.suggesting import Reuse, Suggester
@@ -66,6 +69,8 @@ class Triager:
         When an answer is offered for reuse.
     following : Following or None
         The archive whose answers are suggested in the place of `records`, see `with_archive`.
+    profile : Profile or None
+        What training saw in its questions when they were held out, for `triage.drift`; None in an old bundle.
     n_jobs : int or None
         Threads for large batches (joblib).
     """
@@ -83,6 +88,7 @@ class Triager:
     labelled: list[dict[str, Any]] = field(default_factory=list)
     reuse: Reuse = field(default_factory=Reuse)
     following: Following | None = None
+    profile: Profile | None = None
     n_jobs: int | None = None
 
     def __post_init__(self) -> None:
@@ -457,6 +463,55 @@ class Triager:
             on = days[len(suggestions) : len(suggestions) + len(chunk)]
             suggestions += self.suggester.suggest(chunk, self.suggester.ranked(reading, k), on)
         return suggestions
+
+    def evaluate(self, frame: pd.DataFrame, *, text: str = "text", train: pd.DataFrame | None = None) -> Evaluation:
+        """Measure the desk on labelled questions.
+
+        Parameters
+        ----------
+        frame, text, train
+            As in `triage.evaluation.evaluate`.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        DatasetError
+            If a table has faults.
+        """
+        return evaluate(self, frame, text=text, language=self.features.language, train=train)
+
+    def observe(self, texts: Iterable[str]) -> Profile:
+        """Return what the desk sees in questions, to compare with its `profile`.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+            One or more.
+
+        Returns
+        -------
+        Profile
+            A row a text; labels as they were trained, whatever the register says today.
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If there are no texts, or the desk has no profile.
+        """
+        found = check_texts(texts)
+        if self.profile is None or not found:
+            raise ValueError("observe needs a text or more, and a desk with a profile; train it again")
+        vocabulary = self.profile.vocabulary
+        seen = []
+        for chunk, reading in self._readings(found):
+            sets = word_sets(self.decider, chunk)
+            seen.append(observe(self.decider, reading, sets, sets.unknown(vocabulary), vocabulary))
+        return concatenated(seen)
 
     # --- storing --------------------------------------------------------------------------------
 
