@@ -17,6 +17,7 @@ RANKS = {
     "dataset": 1,
     "bundle": 1,  # moves arrays and JSON; knows no part
     "metrics": 1,  # of arrays
+    "encoder": 1,  # texts to vectors, by plug-ins
     "features": 2,
     "classifier": 2,
     "decision": 2,

@@ -120,6 +120,24 @@ class FeedbackError(StorageError):
     """A log of feedback cannot be opened or written, or a line of it was changed."""
 
 
+class EncoderError(TriageError):
+    """An encoder cannot be opened, is not the one that is wanted, or gives what is no vector.
+
+    Parameters
+    ----------
+    encoder : str
+        Its name or kind.
+    problem : str
+        What must hold and what was found.
+    remedy : str
+        What to do about it.
+    """
+
+    def __init__(self, *, encoder: str, problem: str, remedy: str) -> None:
+        self.encoder = encoder
+        super().__init__(f"encoder {encoder!r}: {problem}; {remedy}")
+
+
 class DependencyError(TriageError, ImportError):
     """An optional package is needed and not installed.
 
@@ -127,12 +145,13 @@ class DependencyError(TriageError, ImportError):
     ----------
     package : str
         Name on the package index.
-    extra : str
-        Extra of ``triage`` that brings it.
+    extra : str or None
+        Extra of ``triage`` that brings it; None when it is installed by its own name.
     purpose : str
         What it is needed for.
     """
 
-    def __init__(self, *, package: str, extra: str, purpose: str) -> None:
+    def __init__(self, *, package: str, extra: str | None, purpose: str) -> None:
         self.package = package
-        super().__init__(f"{purpose} needs the package {package!r}; install it with: pip install 'triage[{extra}]'")
+        wanted = f"'triage[{extra}]'" if extra else package
+        super().__init__(f"{purpose} needs the package {package!r}; install it with: pip install {wanted}")
