@@ -50,9 +50,9 @@ class CachedEncoder:
     ...         print(f"encodes {len(texts)}")
     ...         return np.array([[len(text), 1] for text in texts], np.float32) / np.sqrt(2, dtype=np.float32)
     >>> encoder = CachedEncoder(Stub(), Path(mkdtemp()) / "vectors.sqlite")
-    >>> encoder.encode(["a", "b", "a"]).shape, encoder.encode(["b"]).round(2).tolist()
+    >>> encoder.encode(["a", "b", "a"]).shape, encoder.encode(["b"]).round(2)
     encodes 2
-    ((3, 2), [[0.71, 0.71]])
+    ((3, 2), array([[0.71, 0.71]], dtype=float32))
     """
 
     def __init__(self, encoder: Encoder, path: str | Path) -> None:
@@ -98,53 +98,60 @@ class CachedEncoder:
         cleaned = [clean_text(text) for text in texts]
         keys = [blake2b(text.encode(), digest_size=_KEY_BYTES, key=self._salt).digest() for text in cleaned]
         text_of = dict(zip(keys, cleaned, strict=True))
-        rows: dict[bytes, Vectors] = {}
-        with self._file() as file:
-            rows.update(self._read(file, list(text_of)))
-            missing = [key for key in text_of if key not in rows]
-            # Longest first, as encoders like texts of one length together.
-            missing.sort(key=lambda key: -len(text_of[key]))
-            for start in range(0, len(missing), _BLOCK):
-                block = missing[start : start + _BLOCK]
-                vectors = checked(self.encoder, [text_of[key] for key in block])
-                rows.update(zip(block, vectors, strict=True))
-                stored = [(key, vector.astype("<f4").tobytes()) for key, vector in zip(block, vectors, strict=True)]
-                with file:
-                    file.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", stored)
+        rows = self._read(list(text_of))
+        # Longest first, as encoders like texts of one length together.
+        missing = sorted(text_of.keys() - rows, key=lambda key: (-len(text_of[key]), key))
+        for start in range(0, len(missing), _BLOCK):
+            block = missing[start : start + _BLOCK]
+            vectors = dict(zip(block, checked(self.encoder, [text_of[key] for key in block]), strict=True))
+            self._write(vectors)
+            rows |= vectors
         return np.array([rows[key] for key in keys], np.float32).reshape(len(keys), self.dim)
 
-    def _read(self, file: sqlite3.Connection, keys: list[bytes]) -> Iterator[tuple[bytes, Vectors]]:
-        """Yield the vectors that are there."""
-        for start in range(0, len(keys), _ASKED):
-            asked = keys[start : start + _ASKED]
-            marks = ", ".join("?" * len(asked))
-            for key, raw in file.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", asked):
-                vector = np.frombuffer(raw, "<f4") if len(raw) == 4 * self.dim else None
-                if vector is None or not _is_whole(vector):
-                    raise self._error("holds a vector that is none")
-                yield bytes(key), vector
+    def _read(self, keys: list[bytes]) -> dict[bytes, Vectors]:
+        """Return the vectors that are there."""
+        rows = {}
+        with self._file() as file:
+            for start in range(0, len(keys), _ASKED):
+                asked = keys[start : start + _ASKED]
+                marks = ", ".join("?" * len(asked))
+                found = file.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", asked)
+                rows.update({key: np.frombuffer(raw, "<f4") for key, raw in found})
+        if any(len(row) != self.dim or not _is_whole(row) for row in rows.values()):
+            raise self._error("must hold vectors of length 1, and does not: it is damaged")
+        return rows
+
+    def _write(self, rows: dict[bytes, Vectors]) -> None:
+        """Store vectors, all or none; one that another process was faster with stays."""
+        with self._file() as file:
+            file.execute("BEGIN IMMEDIATE")
+            stored = [(key, row.astype("<f4").tobytes()) for key, row in rows.items()]
+            file.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", stored)
+            file.execute("COMMIT")
 
     @contextmanager
     def _file(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one call: a connection serves one thread and one process."""
+        """Open the file for a moment: a connection serves one thread and one process."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=_WAIT_S)) as file:
+            with closing(sqlite3.connect(self.path, timeout=_WAIT_S, isolation_level=None)) as file:
                 self._prepare(file)
                 yield file
-        except (OSError, sqlite3.Error) as error:
-            raise self._error(f"must be a cache of vectors that can be read and written, but: {error}") from error
+        except (OSError, sqlite3.Error, ValueError, TypeError) as error:  # the last two from values that are damaged
+            if isinstance(error, StorageError):
+                raise
+            raise self._error(f"must be a cache of vectors that can be read and written ({error})") from error
 
     def _prepare(self, file: sqlite3.Connection) -> None:
         """Make the table in a new file; refuse a file of anybody else's."""
-        file.execute("PRAGMA synchronous = NORMAL")
         if file.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION:
             return
-        if file.execute("SELECT count(*) FROM sqlite_schema WHERE name <> 'vectors'").fetchone()[0]:
+        file.execute("BEGIN IMMEDIATE")
+        if file.execute("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '%vectors%'").fetchone()[0]:
             raise self._error("must be a cache of vectors, but is another database")
-        file.execute("PRAGMA journal_mode = WAL")
         file.execute(_TABLE)
         file.execute(f"PRAGMA application_id = {_APPLICATION}")
+        file.execute("COMMIT")
 
     def _error(self, problem: str) -> StorageError:
         return StorageError(path=self.path, problem=problem, remedy="delete it to fill it anew, or name another file")
