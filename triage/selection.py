@@ -29,12 +29,10 @@ from triage.features import check_texts, chunks
 from triage.text import fold_text
 from triage.triager import DECIDING, Triager
 
-#: What a row of `select` is called when the table has no ids.
-ROW = "row"
+#: What `select` says of each pick beside its rank, its id and why.
+FACTS = ("unlike", "target", "label", "second", "probability", "margin")
 
-_POWER = (
-    3  # of how unsure the desk is; 3 reached an accuracy with the fewest labels of 1, 2, 3 and 5, see the benchmark
-)
+_POWER = 2  # of how unsure the desk is; of 1, 2, 3 and 5 it needed the fewest labels on training rows
 _NOISE = 1 / 16  # variance of a label; that of features is 1, and this is the ridge that desks are trained with, C = 8
 _N_CANDIDATES = 5000  # questions that the desk is least sure of, from which is picked
 _CHUNK_TEXTS = 1024
@@ -121,27 +119,100 @@ def select(
     targets = _targets(triager, targets)
     least, label, second = _least_sure(triager, found, targets, as_of)
     unlike = triager.scope_scores(found) >= 0
-    # What a desk is sure of and has never seen the like of, it cannot be sure of.
-    unsure = np.where(unlike, 1, 1 - least["margin"]) ** _POWER
-    unsure[~_usable(triager, found, known, text)] = 0
-    order = np.random.default_rng(random_state).permutation(len(found))
-    order = order[np.argsort(-unsure[order], kind="stable")]
-    order = order[unsure[order] > 0][: max(_N_CANDIDATES, 20 * n)]
-    candidates = [found[place] for place in order]
-    picked = order[_spread(triager.features.transform(candidates), unsure[order], n, _nearly_same(candidates))]
+    margin = np.where(unlike, 0, least["margin"])  # of what it never saw the like of, a desk cannot be sure
+    order = np.random.default_rng(random_state).permutation(np.flatnonzero(_usable(triager, found, known, text)))
+    order = order[np.argsort(margin[order], kind="stable")][: max(_N_CANDIDATES, 20 * n)]
+    candidates = [found[place] for place in order.tolist()]
+    picked = order[pick_rows(triager.features.transform(candidates), margin[order], n, nearly_same_as(candidates))]
     picks = pd.DataFrame({"rank": np.arange(1, len(picked) + 1), names.name: names.to_numpy()[picked]})
-    labels = {target: triager.classes_[target].tolist() for target in targets}
-    rows = least.iloc[picked]
-    picks["target"] = rows["target"].to_numpy()
+    rows, labels = least.iloc[picked], {target: triager.classes_[target].tolist() for target in targets}
+    picks["unlike"], picks["target"] = unlike[picked], rows["target"].to_numpy()
     for name, place in (("label", label), ("second", second)):
         picks[name] = [labels[target][one] for target, one in zip(picks["target"], place[picked], strict=True)]
     picks["probability"], picks["margin"] = rows["probability"].to_numpy(), rows["margin"].to_numpy()
-    picks.insert(2, "unlike", unlike[picked])
-    picks.insert(2, "why", [why(row) for row in picks.to_dict("records")])
+    picks.insert(2, "why", [why(row) for row in picks[list(FACTS)].to_dict("records")])
     return picks.set_index(index[picked])
 
 
-def why(pick: Mapping[str, Any], name: Callable[[str, Any], str] | None = None) -> str:
+def pick_rows(
+    X: sp.csr_matrix,
+    margin: npt.ArrayLike,
+    n: int,
+    nearly_same: Callable[[int], npt.NDArray[np.intp]] | None = None,
+) -> npt.NDArray[np.intp]:
+    """Pick rows one by one, each by how unsure it is times the variance that the earlier picks leave of it.
+
+    Parameters
+    ----------
+    X : scipy.sparse.csr_matrix of shape (n_rows, n_features)
+    margin : array-like of shape (n_rows,)
+        Of the likeliest label over the second, in [0, 1].
+    n : int
+        Most rows to pick.
+    nearly_same : callable, optional
+        Gives the rows that must not be picked after a row.
+
+    Returns
+    -------
+    intp array of at most n rows
+        In the order of the picks.
+
+    Examples
+    --------
+    >>> X = sp.csr_matrix([[1.0, 0], [1, 0], [0, 1]])
+    >>> pick_rows(X, [0.1, 0.1, 0.3], 3).tolist()
+    [0, 2, 1]
+    """
+    X = X.astype(np.float64)
+    unsure = (1 - np.asarray(margin, np.float64)) ** _POWER
+    variance = np.asarray(X.multiply(X).sum(axis=1)).ravel()
+    factor = np.zeros((min(n, len(variance)), len(variance)))  # Cholesky's, a row a pick
+    free = np.ones(len(variance), bool)
+    picked: list[int] = []
+    while len(picked) < len(factor):
+        value = np.where(free, unsure * variance, 0)
+        best = int(value.argmax())
+        if value[best] <= 0:
+            break
+        before = factor[: len(picked)]
+        covariance = X @ X[best].toarray().ravel() - before.T @ before[:, best]
+        factor[len(picked)] = covariance / np.sqrt(variance[best] + _NOISE)
+        variance = np.maximum(variance - factor[len(picked)] ** 2, 0)
+        picked.append(best)
+        free[best] = False
+        if nearly_same is not None:
+            free[nearly_same(best)] = False
+    return np.array(picked, np.intp)
+
+
+def nearly_same_as(texts: Sequence[str]) -> Callable[[int], npt.NDArray[np.intp]]:
+    """Return a function that gives the places of texts that are nearly the same as the one at a place.
+
+    Parameters
+    ----------
+    texts : sequence of str
+
+    Returns
+    -------
+    callable
+
+    Examples
+    --------
+    >>> nearly_same_as(["Ai cấp phép?", "Nộp ở đâu?", "ai cap phep"])(0).tolist()
+    [0, 2]
+    """
+    bands = bands_of(texts)
+
+    def nearly_same(place: int) -> npt.NDArray[np.intp]:
+        alike = np.flatnonzero((bands == bands[place]).any(axis=1))
+        several = [texts[place], *(texts[one] for one in alike.tolist())]
+        similarity = similarities(several, [0] * len(alike), range(1, len(several)))
+        return alike[similarity >= THRESHOLD]
+
+    return nearly_same
+
+
+def why(pick: Mapping[Any, Any], name: Callable[[str, Any], str] | None = None) -> str:
     """Say why a question was picked.
 
     Parameters
@@ -161,7 +232,7 @@ def why(pick: Mapping[str, Any], name: Callable[[str, Any], str] | None = None) 
     'topic: unsure between tax and land'
     """
     target = pick["target"]
-    label, second = (name(target, pick[one]) if name else str(pick[one]) or "none" for one in ("label", "second"))
+    label, second = ((name(target, pick[one]) if name else str(pick[one])) or "none" for one in ("label", "second"))
     if pick["unlike"]:
         return f"unlike anything learnt; {target} nearest to {label}"
     if pick["margin"] < _UNSURE:
@@ -178,7 +249,7 @@ def _questions(texts: Any, text: str) -> tuple[pd.Series[Any], list[str], pd.Ind
         ids = texts.get("id") if text != "id" else None
         texts = as_text(texts[text])
     found = check_texts(texts)
-    names = pd.Series(range(1, len(found) + 1), name=ROW) if ids is None else ids
+    names = pd.Series(range(1, len(found) + 1), name="row") if ids is None else ids
     return names, found, pd.RangeIndex(len(found)) if index is None else index
 
 
@@ -220,38 +291,3 @@ def _usable(triager: Triager, texts: list[str], known: Any, text: str) -> npt.ND
         same = {fold_text(one) for one in _questions(known, text)[1]}
         usable &= [fold_text(one) not in same for one in texts]
     return usable
-
-
-def _nearly_same(texts: Sequence[str]) -> Callable[[int], npt.NDArray[np.intp]]:
-    """Return a function that gives the places of what is nearly the same as the text at a place."""
-    bands = bands_of(texts)
-
-    def nearly_same(place: int) -> npt.NDArray[np.intp]:
-        alike = np.flatnonzero((bands == bands[place]).any(axis=1))
-        several = [texts[place], *(texts[one] for one in alike)]
-        similarity = similarities(several, [0] * len(alike), range(1, len(several)))
-        return alike[similarity >= THRESHOLD]
-
-    return nearly_same
-
-
-def _spread(
-    X: sp.csr_matrix, unsure: Floats, n: int, nearly_same: Callable[[int], npt.NDArray[np.intp]]
-) -> npt.NDArray[np.intp]:
-    """Return the rows of most value, each by how unsure the desk is of it times what the earlier ones leave open."""
-    X = X.astype(np.float64)
-    open_ = np.asarray(X.multiply(X).sum(axis=1)).ravel()  # variance that is left
-    said = np.zeros((min(n, len(open_)), len(open_)))  # what each pick says of all, a column of Cholesky's factor
-    free = np.ones(len(open_), bool)
-    picked: list[int] = []
-    while len(picked) < len(said):
-        value = np.where(free, unsure * open_, 0)
-        best = int(value.argmax())
-        if value[best] <= 0:
-            break
-        shared = X @ X[best].toarray().ravel() - said[: len(picked)].T @ said[: len(picked), best]
-        said[len(picked)] = shared / np.sqrt(open_[best] + _NOISE)
-        open_ = np.maximum(open_ - said[len(picked)] ** 2, 0)
-        picked.append(best)
-        free[nearly_same(best)] = free[best] = False
-    return np.array(picked, np.intp)

@@ -14,7 +14,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ LEFT_OUT = 0.2
 PROMISE = 0.95  # of the public set; the desks' recipes promise the same
 MUST = 0.95  # share of splits in which the promise must hold
 TARGETS = {PUBLIC: ("label",), **dict.fromkeys(DESKS, ("topic", "jurisdiction"))}
+KINDS = ROWS, UNGROUPED, AUTHOR = ("rows", "rows, ungrouped", "author")
 FILE = RESULTS / "promise.jsonl"
 
 NOTES = f"""# Promises
@@ -61,21 +62,24 @@ def read_set(name: str, data: Path) -> pd.DataFrame:
 
 def splits(name: str, rows: pd.DataFrame) -> Iterator[tuple[str, Any, pd.Series]]:
     """Yield the kind of each split, its seed or author, and which rows are left out."""
-    for seed in range(N_SPLITS):
-        outside = np.zeros(len(rows), bool)
-        outside[np.random.default_rng(seed).permutation(len(rows))[: round(LEFT_OUT * len(rows))]] = True
-        yield "rows", seed, pd.Series(outside, rows.index)
+    for kind in (ROWS, UNGROUPED) if name in DESKS else (ROWS,):
+        for seed in range(N_SPLITS):
+            outside = np.zeros(len(rows), bool)
+            outside[np.random.default_rng(seed).permutation(len(rows))[: round(LEFT_OUT * len(rows))]] = True
+            yield kind, seed, pd.Series(outside, rows.index)
     if name in DESKS:
         for author in sorted(rows["author"].unique()):
-            yield "author", author, rows["author"] == author
+            yield AUTHOR, author, rows["author"] == author
 
 
-def train(name: str, inside: pd.DataFrame, author: str | None) -> triage.Triager:
+def train(name: str, inside: pd.DataFrame, kind: str, split: Any) -> triage.Triager:
     """Train a desk as its recipe says, or the public set on its labels."""
     if name == PUBLIC:
         return triage.train(inside.reset_index(drop=True), targets="label", promise={"label": PROMISE})
+    if kind == UNGROUPED:
+        inside = inside.assign(author=inside["id"])  # every row an author of its own
     with tempfile.TemporaryDirectory() as folder:
-        return train_desk(name, inside, Path(folder), without=author)
+        return train_desk(name, inside, Path(folder), without=split if kind == AUTHOR else None)
 
 
 def measure(name: str, triager: triage.Triager, outside: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -101,15 +105,15 @@ def kept() -> list[dict[str, Any]]:
     return [json.loads(line) for line in FILE.read_text("utf-8").splitlines()] if FILE.is_file() else []
 
 
-def run(name: str, data: Path) -> None:
+def run(name: str, kinds: Collection[str], data: Path) -> None:
     """Measure the splits of a set that were not measured yet."""
     rows = read_set(name, data)
     done = {(row["set"], row["kind"], row["split"]) for row in kept()}
     for kind, split, outside in splits(name, rows):
-        if (name, kind, split) in done:
+        if kind not in kinds or (name, kind, split) in done:
             continue
         start = time.perf_counter()
-        triager = train(name, rows[~outside], split if kind == "author" else None)
+        triager = train(name, rows[~outside], kind, split)
         measured = list(measure(name, triager, rows[outside]))
         with FILE.open("a", encoding="utf-8") as file:  # a split in one write: a stop loses no part of one
             file.write(
@@ -144,10 +148,10 @@ def report(rows: list[dict[str, Any]]) -> str:
         share = part["n_right"] / part["n_assigned"].where(part["n_assigned"] > 0)
         held = share.isna() | (share >= part["promise"])  # nothing assigned breaks no promise
         said = [verdict(*row) for row in part[["n_right", "n_assigned", "promise"]].itertuples(index=False)]
-        must = {True: "yes", False: "**no**"}[bool(held.mean() >= MUST)] if kind == "rows" else ""
+        must = {True: "yes", False: "**no**"}[bool(held.mean() >= MUST)] if kind != AUTHOR else ""
         n_right, n_assigned = int(part["n_right"].sum()), int(part["n_assigned"].sum())
         pooled = f"{100 * n_right / max(n_assigned, 1):.1f}"
-        if kind == "author":
+        if kind == AUTHOR:
             low, high = proportion_interval(n_right, n_assigned)
             pooled += f" ({100 * low:.1f}-{100 * high:.1f})"
             authors += [
@@ -175,13 +179,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the public sets")
     parser.add_argument("--only", choices=SETS, action="append", help="measure this set; may be repeated")
+    parser.add_argument("--kind", choices=KINDS, action="append", help="measure this kind of split; may be repeated")
     parser.add_argument("--report", action="store_true", help="only write the tables of what was measured")
     chosen = parser.parse_args()
     for name in () if chosen.report else chosen.only or SETS:
         if name == PUBLIC and not (chosen.data / "bench" / PUBLIC).is_dir():
             print(f"{name}: skipped, there is no folder bench/{PUBLIC} in the data; name it by --data")
             continue
-        run(name, chosen.data)
+        run(name, chosen.kind or KINDS, chosen.data)
     text = report(kept())
     (RESULTS / "promise.md").write_text(text, "utf-8")
     print(text)
