@@ -22,7 +22,7 @@ from triage.reuse import ReuseModel
 def measured(triager: triage.Triager, questions: pd.DataFrame) -> triage.Triager:
     """Return the small desk with an evaluation among its metrics."""
     frame = pd.concat([questions, pd.DataFrame({"text": ["xyzzy"], "out_of_scope": [True]})])
-    return replace(triager, metrics={**triager.metrics, "valid": evaluate(triager, frame).to_dict()})
+    return replace(triager, metrics={**triager.metrics, "valid": evaluate(triager, frame).to_metrics()})
 
 
 def test_card_takes_its_numbers_from_the_metrics(measured: triage.Triager) -> None:
@@ -66,9 +66,9 @@ def with_reuse(triager: triage.Triager, threshold: Threshold | None, **measured:
     return replace(triager, reuse=reuse, metrics={**triager.metrics, "reuse": {**REUSE, **measured}})
 
 
-def section(card: str) -> str:
-    """Return what a card says of reuse."""
-    (said,) = (part for part in card.split("\n## ") if part.startswith("Reuse of answers\n"))
+def section(card: str, title: str = "Reuse of answers") -> str:
+    """Return what a section of a card says."""
+    (said,) = (part for part in card.split("\n## ") if part.startswith(f"{title}\n"))
     return said
 
 
@@ -128,6 +128,7 @@ def test_sections_of_a_card_stand_in_their_order_and_none_is_empty(triager: tria
         "Promises",
         "Reuse of answers",
         "Out of scope",
+        "What is not known",
         "Limits",
         "How to reproduce",
     ]
@@ -144,3 +145,43 @@ def test_card_is_the_same_after_load(measured: triage.Triager, tmp_path: Path) -
     for place, desk in enumerate((measured, with_reuse(measured, None))):
         assert model_card(triage.load(desk.save(tmp_path / f"desk{place}"))) == model_card(desk)
     assert json.dumps(measured.metrics)
+
+
+@pytest.mark.parametrize("desk", ["industry-trade", "land"])
+def test_released_card_is_what_its_bundle_says(desk: str) -> None:
+    folder = Path(__file__).parent.parent / "models" / desk
+    assert (folder / "model_card.md").read_text("utf-8") == model_card(triage.load(folder))
+
+
+def test_card_says_what_is_not_known(measured: triage.Triager) -> None:
+    said = section(model_card(measured), "What is not known")
+    assert "On split `valid`:\n\n- 3 of 3 classes of topic have fewer than 20 questions: too small to judge.\n" in said
+    assert "- Groups by length that are too small to judge: under 50 characters, 50 to 99.\n" in said
+    assert "- How it differs by style, asker, province, month: the questions do not say.\n" in said
+    assert "there were none" not in said  # one message is out of scope
+
+
+def test_card_of_an_older_bundle_says_what_its_rows_say(measured: triage.Triager) -> None:
+    values = measured.metrics["valid"]
+    old = {name: values[name] for name in values if name not in ("promises", "reasons", "reused", "slice_columns")}
+    for name in ("targets", "classes", "slices"):
+        new = ("n_classes", "n_classes_too_few", "too_few")
+        old[name] = [{key: row[key] for key in row if key not in new} for row in old[name]]
+    card = model_card(replace(measured, metrics={**measured.metrics, "valid": old}))
+    assert "3 of 3 classes of topic have fewer than 20 questions" in card
+    assert "How it differs by" not in card
+
+
+def test_card_shows_groups_and_the_promise_in_each_jurisdiction(measured: triage.Triager) -> None:
+    values = measured.metrics["valid"]
+    row = {**values["promises"][1], "target": "topic", "n_assigned": 40, "n_assigned_right": 39}
+    row |= {"group": "local", "promise": 0.9, "status": "kept", "too_few": False}
+    card = model_card(replace(measured, metrics={"valid": {**values, "promises": [row]}}))
+    assert "| topic | local | 40 | 97.5 [87.1, 99.6] | 0.9: kept |" in card
+    assert "| length: under 50 characters | 11 (too few) |" in card
+
+
+def test_metrics_of_a_bundle_hold_no_question(measured: triage.Triager, questions: pd.DataFrame) -> None:
+    kept = json.dumps(measured.metrics["valid"], ensure_ascii=False)
+    assert not [text for text in questions["text"] if text in kept]
+    assert len(kept) < 40_000

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from triage.decision import Threshold
+from triage.evaluation.shares import FEWEST
+from triage.evaluation.unknown import unknowns
 from triage.metrics import share_text
 from triage.triager import Triager
 
@@ -62,6 +64,7 @@ def model_card(triager: Triager) -> str:
         "Promises": [_facts({target: str(triager.thresholds[target]) for target in triager.targets})],
         "Reuse of answers": _reuse(triager),
         "Out of scope": [_scope(triager), *(_scope_measured(*item) for item in evaluations.items())],
+        "What is not known": [_unknown(*item) for item in evaluations.items()] or ["Nothing was measured."],
         "Limits": ["\n".join(f"- {text}" for text in (*_texts(about.get("limits", ())), *LIMITS))],
         "How to reproduce": [
             f"`triage train {about.get('recipe', 'recipe.toml')}` gives the same bundle, byte for byte."
@@ -169,7 +172,52 @@ def _evaluation(split: str, values: Mapping[str, Any]) -> list[str]:
         f"{n} questions: {n_decided} decided, {share_text(values['n_decided_right'], n_decided)} % of them right in "
         f"all targets; {n - n_decided} left to a person.",
         _table(["target", "questions", "accuracy", "ECE", "Brier", "assigned", "assigned right", "promise"], rows),
+        *_slices(values),
+        *_promises(values),
     ]
+
+
+def _slices(values: Mapping[str, Any]) -> list[str]:
+    # Accuracy of each target in each group of questions.
+    targets = [row["target"] for row in values["targets"]]
+    groups: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in values["slices"]:
+        groups.setdefault((row["column"], str(row["value"])), {})[row["target"]] = row
+    rows = []
+    for (column, value), of_target in groups.items():
+        n = max(row["n"] for row in of_target.values())
+        shares = [
+            share_text(of_target[one]["n_right"], of_target[one]["n"]) if one in of_target else "" for one in targets
+        ]
+        rows.append([f"{column}: {value}", f"{n}{' (too few)' if n < FEWEST else ''}", *shares])
+    if not rows:
+        return []
+    said = f"Accuracy by group; groups of fewer than {FEWEST} questions are too small to judge."
+    return [said, _table(["group", "questions", *targets], rows)]
+
+
+def _promises(values: Mapping[str, Any]) -> list[str]:
+    # What became of a promise in each jurisdiction; bundles of older versions do not say.
+    rows = [
+        [
+            row["target"],
+            row["group"],
+            row["n_assigned"],
+            share_text(row["n_assigned_right"], row["n_assigned"]),
+            f"{row['promise']:g}: {'too few' if row['too_few'] else row['status']}",
+        ]
+        for row in values.get("promises", ())
+        if row["promise"] is not None and row["group"]
+    ]
+    if not rows:
+        return []
+    said = "A promise is made over all questions together. By the jurisdiction that the desk gave:"
+    return [said, _table(["target", "jurisdiction", "assigned", "assigned right", "promise"], rows)]
+
+
+def _unknown(split: str, values: Mapping[str, Any]) -> str:
+    said = [*unknowns(values), "How it does on questions of other writers, of other days, or under other rules."]
+    return "\n".join([f"On split `{split}`:", "", *(f"- {one}" for one in said)])
 
 
 def _scope(triager: Triager) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from triage.dataset import OUT_OF_SCOPE_COLUMN, read_abbreviations, read_questions, read_table
@@ -15,6 +16,10 @@ from triage.errors import RecipeError
 from triage.training import TrainingOptions, out_of_scope_texts, train
 from triage.triager import Triager
 
+#: Parts of the questions that a learning curve is made of.
+FRACTIONS = (0.125, 0.25, 0.5, 1.0)
+
+_CURVE = ["target", "n", "n_right", "accuracy", "accuracy_low", "accuracy_high", "coverage", "precision"]
 _FILES = (
     "questions",
     "register",
@@ -157,16 +162,24 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
         If a table has faults.
     """
     recipe = read_recipe(path)
-    data, text = recipe.data, recipe.data.get("text", "text")
+    return _trained(recipe, _questions(recipe), progress)
+
+
+def _questions(recipe: Recipe) -> pd.DataFrame:
+    """Return the questions to train on."""
+    data = recipe.data
     questions = read_questions(
         recipe.path.parent / data["questions"],
-        text=text,
+        text=data.get("text", "text"),
         targets=data.get("targets", ["topic", "jurisdiction"]),
         split=data.get("split"),
     )
-    chosen = questions
-    if "split" in data:
-        chosen = questions[questions[data["split"]].isin(data.get("train_on", ["train"]))].reset_index(drop=True)
+    return _of_splits(questions, recipe).reset_index(drop=True)
+
+
+def _trained(recipe: Recipe, chosen: pd.DataFrame, progress: Callable[[str], None] | None) -> Triager:
+    """Train a desk on some questions, and on all else that its recipe names."""
+    data, text = recipe.data, recipe.data.get("text", "text")
     options: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in recipe.training.items()
     }
@@ -235,6 +248,64 @@ def train_and_measure(path: str | Path, *, progress: Callable[[str], None] | Non
         parts.append(rows[[text]].assign(**{OUT_OF_SCOPE_COLUMN: True}))
     result = triager.evaluate(pd.concat(parts, ignore_index=True), text=text)
     return replace(triager, metrics={**triager.metrics, "+".join(splits): result.to_metrics()})
+
+
+def learning_curve(
+    path: str | Path,
+    frame: pd.DataFrame,
+    *,
+    text: str = "text",
+    fractions: Sequence[float] = FRACTIONS,
+    random_state: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Train a desk on growing parts of its questions and measure each, to see whether more data would help.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``recipe.toml``. All else that it names (archive, re-asks, messages) is used in full each time.
+    frame : DataFrame
+        Labelled questions that the recipe does not train on, as for `triage.evaluation.evaluate`.
+    text : str, default="text"
+        Column of the questions of `frame`.
+    fractions : sequence of float
+        Parts of the questions, in (0, 1]; each holds the smaller ones.
+    random_state : int, default=0
+        Which questions come first.
+    progress : callable, optional
+        Called with a line a step.
+
+    Returns
+    -------
+    DataFrame
+        One row a fraction and target: ``fraction``, ``n_train``, ``target``, then ``n``, ``n_right``, ``accuracy``
+        with ``accuracy_low`` and ``accuracy_high``, ``coverage``, ``precision``.
+
+    Raises
+    ------
+    ValueError
+        If a fraction is not in (0, 1].
+    RecipeError
+        If the recipe is not usable.
+    DatasetError
+        If a table has faults, or a part is too small to train on.
+    """
+    if not all(0 < fraction <= 1 for fraction in fractions):
+        raise ValueError(f"fractions must be in (0, 1], got {list(fractions)}")
+    recipe = read_recipe(path)
+    questions = _questions(recipe)
+    order = np.random.default_rng(random_state).permutation(len(questions))
+    parts = []
+    for fraction in sorted(fractions):
+        n_train = max(1, round(fraction * len(questions)))
+        if progress is not None:
+            progress(f"learning curve: {n_train:,} of {len(questions):,} questions")
+        part = questions.iloc[np.sort(order[:n_train])].reset_index(drop=True)
+        targets = _trained(recipe, part, None).evaluate(frame, text=text).targets
+        parts.append(targets[_CURVE].assign(fraction=fraction, n_train=n_train))
+    curve = pd.concat(parts, ignore_index=True)
+    return curve[["fraction", "n_train", *_CURVE]]
 
 
 def _of_splits(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:

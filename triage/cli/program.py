@@ -17,7 +17,7 @@ import typer
 
 from triage.cli import archive, register, selection
 from triage.cli.questions import Chunk, read, rows_of_split, watch
-from triage.cli.tables import result_table, suggestion_table
+from triage.cli.tables import namer, result_table, suggestion_table
 from triage.cli.terminal import (
     ArchiveOption,
     AsOfOption,
@@ -175,15 +175,58 @@ def evaluate(
     text: TextOption = "text",
     split: SplitOption = None,
     format: Annotated[Report, typer.Option("--format", help="A table for people, or JSON.")] = Report.TABLE,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the report as one page too; it holds questions, masked."),
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Find near duplicates among these questions, which MODEL was trained on; not those of --split.",
+        ),
+    ] = None,
+    learning_curve: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RECIPE", help="Train this recipe on growing parts of its questions, for the report; takes minutes."
+        ),
+    ] = None,
 ) -> None:
     """Measure MODEL on the labelled questions of FILE."""
     with guard():
+        if learning_curve is not None and html is None:
+            raise typer.BadParameter("--learning-curve is drawn in the report; give --html as well")
         from triage.dataset import read_table
+        from triage.evaluation import report, write_report
+        from triage.evaluation.display import check_installed
         from triage.triager import load
 
+        if html is not None:
+            check_folder(html)
+            check_installed()
         triager = load(model)
         frame = rows_of_split(read_table(file), split, str(file))
-        result = triager.evaluate(frame, text=text)
+        trained = None if train is None else read_table(train)
+        if trained is not None and split is not None and "split" in trained:
+            trained = trained[trained["split"].astype(str) != split]
+        result = triager.evaluate(frame, text=text, train=trained)
+        if html is not None:
+            curve = None
+            if learning_curve is not None:
+                from triage import recipe
+
+                path = learning_curve / "recipe.toml" if learning_curve.is_dir() else learning_curve
+                curve = recipe.learning_curve(path, frame, text=text, progress=note)
+            page = report(
+                result,
+                title=str(triager.description.get("name", model.name)),
+                about=f"{file.name}, split {split}" if split else file.name,
+                name=namer(triager, None),
+                learning_curve=curve,
+            )
+            write_report(html, page)
+            note(f"{html}: {html.stat().st_size / 1e6:.1f} MB; it holds questions, personal data in them masked")
         if format is Report.JSON:
             emit([result.to_dict()])
         else:
@@ -347,5 +390,10 @@ def check_output(output: Path, option: str = "--output") -> None:
     """Find out before the work whether the table can be written after it."""
     if output.suffix.lower() not in _OUTPUTS and not output.name.lower().endswith(".gz"):
         raise typer.BadParameter(f"{option} must end in one of {', '.join(_OUTPUTS)}, got {output.name!r}")
+    check_folder(output)
+
+
+def check_folder(output: Path) -> None:
+    """Find out before the work whether there is a folder for what is written after it."""
     if not output.parent.is_dir():
         raise TriageError(f"{output.parent}: must be a folder that exists")

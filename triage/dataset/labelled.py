@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +17,8 @@ from triage.errors import Fault
 
 #: What marks messages that belong to no class: a boolean column, or a label that no class has (as in CLINC150).
 OUT_OF_SCOPE_COLUMN, OUT_OF_SCOPE_LABEL = "out_of_scope", "oos"
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +107,9 @@ def read_labelled(
 
 
 def as_text(column: pd.Series[Any]) -> pd.Series[str]:
-    """Return cells as text, missing ones empty; whole numbers beside a gap are whole."""
+    """Return cells as text, missing ones empty; whole numbers beside a gap are whole, lone surrogates replaced."""
     column = column.convert_dtypes() if column.dtype.kind == "f" else column
-    return column.astype(object).where(column.notna(), "").astype(str)
+    cells = column.astype(object).where(column.notna(), "")
+    # A column of text in Arrow cannot hold lone surrogates.
+    whole = [_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", str(cell)) for cell in cells]
+    return pd.Series(whole, column.index, str, column.name)

@@ -16,6 +16,9 @@ from triage.metrics import risk_coverage
 #: Most points of a curve; thresholds between them change a question in some hundred.
 MOST_POINTS = 120
 
+_RISK = ["threshold", "coverage", "n_assigned", "n_wrong", "risk", "risk_low", "risk_high"]
+_REUSE = ["threshold", "n_offered", "n_right", "coverage", "precision", "precision_low", "precision_high"]
+
 
 def risk_curve(probability: npt.ArrayLike, right: npt.ArrayLike) -> pd.DataFrame:
     """Return the share of errors among the assigned at every threshold, at most `MOST_POINTS` of them.
@@ -45,7 +48,7 @@ def risk_curve(probability: npt.ArrayLike, right: npt.ArrayLike) -> pd.DataFrame
         }
         for place in _spread(values["coverage"])
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=_RISK, dtype=None if rows else float)
 
 
 def reuse_curve(p_reuse: npt.ArrayLike, fits: npt.ArrayLike) -> pd.DataFrame:
@@ -83,7 +86,7 @@ def reuse_curve(p_reuse: npt.ArrayLike, fits: npt.ArrayLike) -> pd.DataFrame:
         )
         for row in curve.astype(object).to_dict("records")
     ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=_REUSE, dtype=None if rows else float)
 
 
 def reuse_facts(by: str, predicted: pd.DataFrame, fits: pd.Series[bool], threshold: Any) -> Mapping[str, Any]:

@@ -530,6 +530,12 @@ def svg_of(figure: Any, salt: str) -> str:
     return page.getvalue()
 
 
+def check_installed() -> None:
+    """Find out before the work whether figures can be drawn after it; a DependencyError says how to get matplotlib."""
+    with _needed():
+        import matplotlib.figure  # noqa: F401
+
+
 @contextmanager
 def _needed() -> Iterator[None]:
     """Say how to get matplotlib where it is not installed."""

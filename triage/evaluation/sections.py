@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from triage.evaluation.breakdown import REVIEW, SLICES
+from triage.evaluation.breakdown import REVIEW
 from triage.evaluation.display import (
     ConfusionDisplay,
     LearningCurveDisplay,
@@ -22,12 +22,13 @@ from triage.evaluation.html import Markup, element, figure, interval, percent, t
 from triage.evaluation.leak import LEAK_SLICE
 from triage.evaluation.result import Evaluation
 from triage.evaluation.shares import FEWEST, rows_of
+from triage.evaluation.unknown import unknowns
 from triage.metrics import proportion_interval
 
 Namer = Callable[[str, str], str]
 
 _MOST_DRAWN = 26  # classes of a confusion that is drawn
-_MOST_ROWS = 60  # of a table
+_MOST_ROWS = 40  # of a table
 _MOST_SHOWN = 8  # errors of a target
 _MOST_PAIRS = 15  # confusions listed
 
@@ -236,7 +237,7 @@ def review(page: Page) -> Markup | None:
         "lie off the curve, as other rules than the threshold send questions to a person too. The band is the 95 % "
         "interval."
     )
-    parts = []
+    parts: list[Markup] = []
     for target, own in page.result.reasons.groupby("target", sort=False) if len(page.result.reasons) else ():
         rows = [[_why(row["reason"]), f"{row['n']:,}", interval(row["n_right"], row["n"])] for row in rows_of(own)]
         content = table(["reason", "in review", "best label right, %"], rows)
@@ -246,7 +247,7 @@ def review(page: Page) -> Markup | None:
 
 def confusions(page: Page) -> Markup | None:
     """Draw what was taken for what."""
-    parts = []
+    parts: list[Markup] = []
     for row in page.targets:
         target, name = row["target"], page.named(row["target"])
         counts = page.of(page.result.confusion, target)
@@ -455,38 +456,14 @@ def suspects(page: Page) -> Markup | None:
 
 def unknown(page: Page) -> Markup | None:
     """Say what these questions cannot tell."""
-    said = unknowns(page.result)
-    return element("ul", *(element("li", one) for one in said)) if said else None
-
-
-def unknowns(result: Evaluation) -> list[str]:
-    """Say in sentences what the questions of an evaluation cannot tell."""
-    said = []
-    for row in rows_of(result.targets):
-        own = result.classes[result.classes["target"] == row["target"]]
-        few = int(own["too_few"].sum())
-        if few:
-            said.append(
-                f"{few:,} of {len(own):,} classes of {row['target']} have fewer than {FEWEST} questions here: too "
-                "small to judge."
-            )
-        if row["promise_status"] == "cannot say":
-            said.append(f"Whether the promise of {row['target']} holds: {row['n_assigned']:,} assigned are too few.")
-    if len(result.slices):
-        small = result.slices[result.slices["too_few"]].groupby("column", sort=False)["value"].nunique()
-        said += [f"{n:,} groups by {column} are too small to judge." for column, n in small.items()]
-    columns = {*result.slices.get("column", ())}
-    missing = [name for name in (*SLICES, "month") if name not in columns]
-    if missing and len(result.slices):
-        said.append(f"How it differs by {', '.join(missing)}: the table has no such column.")
+    result = page.result
+    said = unknowns({**result.to_dict(), "slice_columns": [*result.slices.get("column", ())]})
     if result.reuse is None:
-        said.append("Whether answers that are offered fit: the table does not say which answer is right.")
-    if result.out_of_scope is None:
-        said.append("How messages that belong to no class fare: the table has none.")
+        said.append("Whether answers that are offered fit: the questions do not say which answer is right.")
     if result.leaks is None:
         said.append("Whether training had seen nearly the same questions: no training table was given.")
-    said.append("How it does on questions of other writers, other days or other rules than these.")
-    return said
+    said.append("How it does on questions of other writers, of other days, or under other rules than these.")
+    return element("ul", *(element("li", one) for one in said))
 
 
 def _question(page: Page, row: dict[str, Any]) -> Markup:
