@@ -31,10 +31,11 @@ RANKS = {
     "training": 5,
     "letters": 5,
     "report": 5,
+    "selection": 5,  # what to label next
+    "quality": 6,  # checks what is trained on
     "recipe": 6,  # trains as it says, and measures
     "comparison": 7,  # measures two desks at once
     "card": 7,
-    "selection": 5,
     "service": 8,
     "cli": 8,
     "integrations": 8,
