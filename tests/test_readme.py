@@ -41,6 +41,7 @@ def test_commands_are_found():
         "archive",
         "train",
         "evaluate",
+        "next",
         "compare",
         "predict",
         "similar",
