@@ -23,12 +23,15 @@ RANKS = {
     "decision": 2,
     "register": 2,
     "archive": 2,
+    "feedback": 2,
+    "profile": 2,
     "index": 2,
     "scope": 2,
     "reuse": 2,
     "evaluation": 3,  # of a desk only what everybody may call
     "triager": 4,
     "training": 5,
+    "drift": 5,  # a week beside what training saw
     "letters": 5,
     "report": 5,
     "selection": 5,  # what to label next

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from triage.classifier import LabelClassifier
     from triage.errors import BundleError, DatasetError, DependencyError, RecipeError, TriageError
     from triage.features import QuestionVectorizer
+    from triage.feedback import Correction, FeedbackLog
     from triage.records import Decision, Match, Suggestion, TriageResult
     from triage.register import Register
     from triage.service import predict
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BundleError",
+    "Correction",
     "DatasetError",
     "Decision",
     "DependencyError",
+    "FeedbackLog",
     "LabelClassifier",
     "Match",
     "QuestionVectorizer",
@@ -42,9 +45,11 @@ __all__ = [
 
 _HOMES = {
     "BundleError": "triage.errors",
+    "Correction": "triage.feedback",
     "DatasetError": "triage.errors",
     "Decision": "triage.records",
     "DependencyError": "triage.errors",
+    "FeedbackLog": "triage.feedback",
     "LabelClassifier": "triage.classifier",
     "Match": "triage.records",
     "QuestionVectorizer": "triage.features",

@@ -361,7 +361,7 @@ class FeedbackLog:
         content = file.read(_MAX_FIRST_BYTES)
         line = _line({"format": FORMAT, "kind": _KIND, "language": language})
         if content != line[: len(content)]:
-            self._language_of(content)  # most likely no log
+            self._language_of(content.partition(b"\n")[0] + b"\n")  # most likely no log
             raise self._error(f"must have its head {self._head_path.name} beside it", _RESTORE)
         self._store(file, _Stored(0, -1, ""), line)
         file.seek(0)
@@ -410,6 +410,7 @@ class FeedbackLog:
             return head
         taken = _Stored(head.n_bytes + len(last), head.n_corrections + 1, _digest(last))
         self._write_head(taken)
+        sync_folder(self.path.parent)
         return taken
 
     def _verified(self, file: BinaryIO) -> tuple[list[bytes], bytes]:
@@ -422,7 +423,7 @@ class FeedbackLog:
         if place > 0 and _digest(lines[place]) != head.sha256 and _digest(lines[place - 1]) == head.sha256:
             place, extra = place - 1, lines[place]
             if not _follows(_parsed(extra), head.n_corrections + 1, head.sha256):
-                raise self._error(f"line {place + 2} was put in", _RESTORE)
+                raise self._error(f"line {place + 2} was put in or moved", _RESTORE)
         if place < 0 or _digest(lines[place]) != head.sha256:
             n_lines = head.n_corrections + 1
             if place + 1 < n_lines:
@@ -434,7 +435,7 @@ class FeedbackLog:
         for number in range(place, 0, -1):
             behind = _parsed(lines[number]) or {}
             if _digest(lines[number - 1]) != behind.get("previous"):
-                what = f"line {number} was put in" if moved > 0 else f"line {number} was changed or moved"
+                what = f"line {number} was put in or moved" if moved > 0 else f"line {number} was changed or moved"
                 what = f"line {behind.get('sequence')} is missing" if moved < 0 else what
                 raise self._error(what, _RESTORE)
         if moved < 0:
@@ -459,6 +460,7 @@ class FeedbackLog:
             file.truncate(before.n_bytes)
             os.fsync(file.fileno())
             raise
+        sync_folder(self.path.parent)
 
     def _read_head(self) -> _Stored | None:
         try:
@@ -487,7 +489,6 @@ class FeedbackLog:
         except OSError:
             part.unlink(missing_ok=True)
             raise
-        sync_folder(self.path.parent)
 
     def _error(self, problem: str, remedy: str) -> FeedbackError:
         return FeedbackError(path=self.path, problem=problem, remedy=remedy)

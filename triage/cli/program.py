@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triage.cli import archive, register, selection
+from triage.cli import archive, drift, feedback, quality, register, selection
 from triage.cli.questions import Chunk, read, rows_of_split, watch
 from triage.cli.tables import namer, result_table, suggestion_table
 from triage.cli.terminal import (
@@ -70,15 +70,19 @@ SplitOption = Annotated[
 ]
 
 app.add_typer(archive.app, name="archive")
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(register.app, name="register")
+app.command("drift", epilog=drift.EPILOG)(drift.drift)
 app.command("next")(selection.next_)
 app.command("retrain-check")(register.retrain_check)
+app.command("check-data")(quality.check_data)
 
 
 def main() -> None:
     """Run the program.
 
-    The exit code is 0 done, 1 an error, 2 wrong usage, 3 a worse desk (compare), 130 interrupted, 141 reader gone.
+    The exit code is 0 done, 1 an error, 2 wrong usage, 3 a worse desk (compare) or one to train again (drift), 130
+    interrupted, 141 reader gone.
     """
     try:
         app()

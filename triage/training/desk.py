@@ -18,6 +18,7 @@ from triage.metrics import expected_calibration_error
 from triage.register import Documents, Register
 from triage.scope import fit_scope, scope_statistics
 from triage.training.gathering import TrainingOptions, gather
+from triage.training.profile import with_profile
 from triage.training.reuse import REUSE, draw_unanswered, with_reuse, without_reuse
 from triage.training.tables import (
     labelled_of,
@@ -250,6 +251,8 @@ def train(
         reuse=reuse,
         n_jobs=options.n_jobs,
     )
+    held_out_rows = X[: len(frame)], held_out[: len(frame)]
+    triager = with_profile(triager, gathered.texts[: len(frame)], held_out_rows, inside, truth)
     if asked_again is None:
         return without_reuse(triager, (promise or {}).get(REUSE))
     say(f"learning reuse from {len(asked_again)} re-asks")

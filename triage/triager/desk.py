@@ -29,7 +29,7 @@ from triage.scope import ScopeDetector
 from triage.triager.answered import Records
 from triage.triager.deciding import Decider
 from triage.triager.following import Following
-from triage.triager.profiling import observe, word_sets
+from triage.triager.profiling import observe
 from triage.triager.reading import MATTER, Reader, Reading, as_days
 from triage.triager.storing import contents_of, parts_of
 from triage.triager.suggesting import Reuse, Suggester
@@ -484,7 +484,7 @@ class Triager:
         return evaluate(self, frame, text=text, language=self.features.language, train=train)
 
     def observe(self, texts: Iterable[str]) -> Profile:
-        """Return what the desk sees in questions, to compare with its `profile`.
+        """Return what the desk sees in questions, to be compared with what it saw in others.
 
         Parameters
         ----------
@@ -501,17 +501,12 @@ class Triager:
         TypeError
             If `texts` is one string or holds anything but strings.
         ValueError
-            If there are no texts, or the desk has no profile.
+            If there are no texts.
         """
         found = check_texts(texts)
-        if self.profile is None or not found:
-            raise ValueError("observe needs a text or more, and a desk with a profile; train it again")
-        vocabulary = self.profile.vocabulary
-        seen = []
-        for chunk, reading in self._readings(found):
-            sets = word_sets(self.decider, chunk)
-            seen.append(observe(self.decider, reading, sets, sets.unknown(vocabulary), vocabulary))
-        return concatenated(seen)
+        if not found:
+            raise ValueError("texts must hold one or more, got none")
+        return concatenated([observe(self.decider, chunk, reading) for chunk, reading in self._readings(found)])
 
     # --- storing --------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from triage.classifier import JOINT, JointClassifier
 from triage.dataset import Taxonomy, Topic
 from triage.decision import Threshold
 from triage.features import BLOCKS, QuestionVectorizer
+from triage.profile import Profile
 from triage.register import Documents, Register
 from triage.register.documents import COLUMNS
 from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, SIGNALS, ReuseModel
@@ -44,6 +45,9 @@ def contents_of(triager: Triager) -> Contents:
     if rows is not None:
         settings["register"] = list(rows.columns)
         tables |= {"register": rows.to_dict("records"), "labelled": list(triager.labelled)}
+    if triager.profile is not None:
+        settings["profile"], profile_arrays = triager.profile.to_state()
+        arrays |= {f"profile.{name}": array for name, array in profile_arrays.items()}
     reuse = _reuse_state(triager.reuse)
     if reuse:
         settings["reuse"] = reuse
@@ -90,7 +94,7 @@ def _reuse_of(state: Mapping[str, Any], tables: Mapping[str, Any]) -> Reuse:
 def parts_of(contents: Contents) -> dict[str, Any]:
     """Return the parts of a desk, by their names; raise any of five errors where they do not fit each other."""
     settings = contents.settings
-    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {"features": {}, "classifier": {}}
+    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {"features": {}, "classifier": {}, "profile": {}}
     for name, array in contents.arrays.items():
         part, _, own = name.partition(".")
         arrays[part][own] = array
@@ -114,6 +118,8 @@ def parts_of(contents: Contents) -> dict[str, Any]:
         "register": register,
         "labelled": contents.tables.get("labelled", []),
         "reuse": _reuse_of(settings.get("reuse", {}), contents.tables),
+        # Bundles of before the profile have none.
+        "profile": Profile.from_state(settings["profile"], arrays["profile"]) if "profile" in settings else None,
     }
 
 
