@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,39 @@ import scipy.sparse as sp
 from triage.index import exact
 from triage.index.bounded import BoundedSegment, Make, build_bounded
 from triage.index.exact import ExactSegment
-from triage.index.rows import common_features, leave_out, unit_rows
+from triage.index.rows import common_features, leave_out, stacked, unit_rows
 
 Keys = npt.NDArray[np.int64]
-Segment = ExactSegment | BoundedSegment
 _NO_KEYS = np.zeros(0, np.int64)
 _CHUNK_ROWS = 8192
+
+
+class Segment(Protocol):
+    """Items that never change, in one of the forms of `ExactSegment`, which says what the methods do."""
+
+    kind: ClassVar[str]
+
+    @property
+    def keys(self) -> Keys:
+        """Ascending."""
+
+    def search(
+        self, Q: Any, k: int, dead: npt.NDArray[np.bool_] | None
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """Return the most similar rows."""
+
+    def cosines(self, q: Any, place: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+        """Return the cosine of one query with some rows."""
+
+    def take(self, place: npt.NDArray[np.intp]) -> Any:
+        """Return some rows."""
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what `from_arrays` takes."""
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_features: int) -> Self:
+        """Return a segment whose arrays stay where they are; a ValueError says that they do not fit together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,18 +104,18 @@ class State:
 
 def alike(earlier: Part, later: Part) -> bool:
     """Say whether two parts should become one: both searched whole, together still, and the earlier not far larger."""
-    small = all(isinstance(part.segment, ExactSegment) for part in (earlier, later))
+    small = not any(isinstance(part.segment, BoundedSegment) for part in (earlier, later))
     return small and earlier.n_live + later.n_live <= exact.MOST_ROWS and earlier.n_live <= 2 * later.n_live
 
 
-def joined(parts: list[Part]) -> ExactSegment:
-    """Return one segment of the live rows of a few."""
-    part, place, keys = _order(parts)
+def joined(parts: list[Part]) -> tuple[Keys, Any]:
+    """Return keys and rows of what is live of a few parts."""
+    part, place, keys = order_of(parts)
     empty = parts[0].segment.take(np.zeros(0, np.intp))
-    return ExactSegment(keys, sp.vstack([empty, *_in_order(parts, part, place)], "csr"))
+    return keys, stacked([empty, *in_order(parts, part, place)])
 
 
-def _order(parts: Sequence[Part]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Keys]:
+def order_of(parts: Sequence[Part]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Keys]:
     """Return part, place and key of all live rows in the order of the keys."""
     part = np.repeat(np.arange(len(parts)), [one.n_live for one in parts])
     place = np.concatenate([np.zeros(0, np.intp), *(one.live for one in parts)])
@@ -96,9 +124,7 @@ def _order(parts: Sequence[Part]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.
     return part[order], place[order], key[order]
 
 
-def _in_order(
-    parts: Sequence[Part], part: npt.NDArray[np.intp], place: npt.NDArray[np.intp]
-) -> Iterator[sp.csr_matrix]:
+def in_order(parts: Sequence[Part], part: npt.NDArray[np.intp], place: npt.NDArray[np.intp]) -> Iterator[Any]:
     """Yield rows of parts in a given order, chunk by chunk."""
     for start in range(0, len(part), _CHUNK_ROWS):
         owner, own = part[start : start + _CHUNK_ROWS], place[start : start + _CHUNK_ROWS]
@@ -109,18 +135,18 @@ def _in_order(
         else:
             where = np.empty(len(owner), np.intp)
             where[np.argsort(owner, kind="stable")] = np.arange(len(owner))
-            yield sp.vstack(blocks, "csr")[where]
+            yield stacked(blocks)[where]
 
 
 def merged(state: State, make: Make) -> tuple[Segment, npt.NDArray[np.bool_]]:
     """Return one segment of all live rows, and which features it leaves out."""
     n_features = len(state.left_out)
-    part, place, keys = _order(state.parts)
+    part, place, keys = order_of(state.parts)
     frequency = np.zeros(n_features, np.int64)
-    for X in _in_order(state.parts, part, place):
+    for X in in_order(state.parts, part, place):
         frequency += np.bincount(X.indices, minlength=n_features)
     common = common_features(frequency, len(keys))
-    rows = (_without(X, common) for X in _in_order(state.parts, part, place))
+    rows = (_without(X, common) for X in in_order(state.parts, part, place))
     if len(keys) <= exact.MOST_ROWS:
         empty = sp.csr_matrix((0, n_features), dtype=np.float32)
         return ExactSegment(keys, sp.vstack([empty, *rows], "csr")), state.left_out | common

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
@@ -63,6 +66,21 @@ def leave_out(X: sp.csr_matrix, features: npt.NDArray[np.bool_]) -> sp.csr_matri
         return X
     indptr = np.concatenate(([0], np.cumsum(kept)))[X.indptr]
     return sp.csr_matrix((X.data[kept], X.indices[kept], indptr), shape=X.shape)
+
+
+def stacked(blocks: Sequence[Any]) -> Any:
+    """Return blocks of rows, all sparse or none, one below the other.
+
+    Parameters
+    ----------
+    blocks : sequence of matrices with as many columns
+        At least one.
+
+    Returns
+    -------
+    matrix of the same form
+    """
+    return sp.vstack(blocks, "csr") if sp.issparse(blocks[0]) else np.concatenate(blocks)
 
 
 def best(similarity: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
