@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import triage
 from triage.decision import Threshold, fit_threshold
 from triage.errors import DatasetError, RecipeError
 from triage.evaluation import Evaluation, evaluate
+from triage.evaluation.curves import MOST_POINTS, risk_curve
 from triage.metrics import proportion_interval
-from triage.recipe import train_and_measure
+from triage.recipe import learning_curve, train_and_measure
 from triage.records import Decision, TriageResult
 from triage.triager.reading import as_days
 
@@ -116,6 +120,11 @@ def row_of(frame: pd.DataFrame, **where: Any) -> dict[str, Any]:
         frame = frame[frame[name] == value]
     assert len(frame) == 1
     return {str(name): value for name, value in frame.iloc[0].items()}
+
+
+def rows(frame: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = frame.to_dict("records")
+    return found
 
 
 def test_evaluation_by_hand() -> None:
@@ -352,6 +361,234 @@ def test_to_dict_is_plain_json() -> None:
     assert values["targets"][2]["promise_status"] is None
 
 
+# --- breakdowns, curves, single questions -----------------------------------------------------------------------------
+
+
+def test_slices_are_those_the_frame_has_and_small_ones_say_so() -> None:
+    frame = questions(province=["A", "B", "A", ""], date=["2025-07-01", "2025-08-09", "2025-07-31", "no day"])
+    slices = measure(frame).slices
+    assert slices["column"].unique().tolist() == ["style", "province", "length", "month"]
+    of_topic = slices[slices["target"] == "topic"]
+    assert {value: n for value, n in zip(of_topic["value"], of_topic["n"], strict=True) if len(value) == 7} == {
+        "2025-07": 2,
+        "2025-08": 1,
+    }
+    assert row_of(slices, target="topic", value="A")["n_right"] == 2
+    assert slices["too_few"].all()
+    many = pd.DataFrame({"text": ["q1"] * 20 + ["q2"] * 19, "topic": "land", "style": ["a"] * 20 + ["b"] * 19})
+    slices = measure(many).slices
+    assert [row_of(slices, column="style", value=value)["too_few"] for value in "ab"] == [False, True]
+
+
+@pytest.mark.parametrize(("length", "band"), [(49, "under 50 characters"), (50, "50 to 99"), (200, "200 or more")])
+def test_length_is_in_a_band_without_its_upper_end(monkeypatch: pytest.MonkeyPatch, length: int, band: str) -> None:
+    monkeypatch.setitem(ANSWERS, "q" * length, ANSWERS["q1"])
+    slices = measure(pd.DataFrame({"text": ["q" * length], "topic": ["land"]})).slices
+    assert slices["value"].tolist() == [band]
+
+
+def test_classes_have_intervals_and_say_when_they_are_too_small() -> None:
+    trade = row_of(measure(questions()).classes, target="topic", label="trade")
+    assert (trade["n_right"], trade["n_predicted"], trade["too_few"]) == (1, 2, True)
+    assert (trade["recall_low"], trade["recall_high"]) == proportion_interval(1, 1)
+    assert (trade["precision_low"], trade["precision_high"]) == proportion_interval(1, 2)
+
+
+def test_confusion_has_a_column_of_what_is_in_review() -> None:
+    confusion = measure(questions()).confusion
+    topic = confusion[confusion["target"] == "topic"]
+    assert topic[["label", "said", "n"]].to_numpy().tolist() == [
+        ["land", "(review)", 1],
+        ["land", "land", 2],
+        ["trade", "trade", 1],
+    ]
+    assert confusion.groupby("target")["n"].sum().to_dict() == {"topic": 4, "jurisdiction": 4, "level": 4}
+
+
+def test_risk_falls_to_what_all_have_wrong() -> None:
+    risk = measure(questions()).risk_coverage
+    topic = risk[risk["target"] == "topic"]
+    assert topic[["threshold", "n_assigned", "n_wrong"]].to_numpy().tolist() == [[0.9, 2, 0], [0.8, 3, 0], [0.6, 4, 1]]
+    assert (topic["risk_low"].iloc[-1], topic["risk_high"].iloc[-1]) == proportion_interval(1, 4)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=400))
+def test_curve_has_few_points_and_keeps_its_ends(pairs: list[tuple[float, bool]]) -> None:
+    p, right = zip(*pairs, strict=True)
+    curve = risk_curve(p, right)
+    assert 1 <= len(curve) <= MOST_POINTS
+    assert (curve["threshold"].iloc[0], curve["threshold"].iloc[-1]) == (max(p), min(p))
+    assert (curve["n_assigned"].iloc[-1], curve["n_wrong"].iloc[-1]) == (len(p), right.count(False))
+    assert curve["coverage"].is_monotonic_increasing
+    assert (curve["risk_low"] <= curve["risk"] + 1e-9).all()
+
+
+def test_promise_is_checked_where_the_desk_says_each_jurisdiction() -> None:
+    promises = measure(questions()).promises
+    groups = promises[promises["target"] == "topic"]
+    assert groups["group"].tolist() == ["", "local", "ministry", "other_agency"]
+    assert groups["n_assigned"].tolist() == [3, 2, 0, 1]
+    assert groups["status"].tolist() == ["cannot say"] * 4
+    assert groups["too_few"].all()
+
+
+def test_reasons_say_how_often_the_best_label_was_right() -> None:
+    reasons = measure(questions(text=["q1", "q2", "q4", "q4"], topic=["land", "land", "trade", "land"])).reasons
+    row = row_of(reasons, target="topic")
+    assert (row["reason"], row["n"], row["n_right"], row["accuracy"]) == ("low_confidence", 2, 1, 0.5)
+
+
+def test_errors_are_assigned_and_wrong_the_surest_first_with_their_words() -> None:
+    frame = questions(topic=["trade", "trade", "trade", "land"], id=["a", "b", "c", "d"])
+    errors = measure(frame).errors
+    topic = errors[errors["target"] == "topic"]
+    assert topic[["row", "id", "wanted", "label", "probability"]].to_numpy().tolist() == [
+        [1, "a", "trade", "land", 0.9],
+        [2, "b", "trade", "land", 0.8],
+    ]
+    assert topic["text"].tolist() == ["q1", "q2"]
+    assert topic["words"].tolist() == [[["q1", 1.0]], [["q2", 1.0]]]
+
+
+def test_personal_data_is_in_no_text_and_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "tranh chấp gọi 0912 345 678 hoặc hoa@example.com"
+    monkeypatch.setitem(ANSWERS, text, ANSWERS["q1"])
+    frame = pd.DataFrame({"text": [text], "topic": ["trade"]})
+    result = evaluate(FakeTriager(), frame, language="vi", train=frame)
+    assert row_of(result.errors)["text"] == "tranh chấp gọi [PHONE] hoặc [EMAIL]"
+    assert [word for word, _ in row_of(result.errors)["words"]] == ["tranh", "chấp", "gọi", "hoặc"]
+    shown = "".join(row["text"] + row.get("like_text", "") for row in [*rows(result.errors), *rows(result.leaks)])
+    assert not [word for word in ("0912", "345", "678", "hoa@") if word in shown]
+    assert shown.count("[PHONE]") == 3
+
+
+def test_long_texts_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "land " * 300_000
+    monkeypatch.setitem(ANSWERS, text, ANSWERS["q1"])
+    result = measure(pd.DataFrame({"text": [text], "topic": ["trade"]}))
+    assert len(row_of(result.errors)["text"]) <= 400
+
+
+def test_every_reason_has_examples_and_messages_are_among_them() -> None:
+    frame = questions(text=["q4", "", "hello", "q1"], topic=["land", "land", "oos", "land"])
+    examples = measure(frame).examples
+    assert examples["reason"].tolist() == ["empty", "low_confidence", "out_of_scope"]
+    assert examples["row"].tolist() == [2, 1, 3]
+    assert examples["wanted"].isna().tolist() == [False, False, True]
+
+
+def test_near_duplicates_of_training_are_a_slice_and_listed() -> None:
+    texts = ["Ai cấp giấy phép bán lẻ rượu ở xã này?", "Thuế nhà đất nộp ở đâu?"]
+    answers = {text: ANSWERS["q1"] for text in texts}
+    train = pd.DataFrame({"id": ["t1", "t2"], "text": ["Hoàn thuế thế nào?", "ai cap giay phep ban le ruou o xa nay"]})
+    frame = pd.DataFrame({"text": texts, "topic": ["land", "trade"]})
+    with pytest.MonkeyPatch.context() as patch:
+        for text, answer in answers.items():
+            patch.setitem(ANSWERS, text, answer)
+        result = evaluate(FakeTriager(), frame, train=train)
+        assert measure(frame).leaks is None
+    assert result.leaks is not None
+    leak = row_of(result.leaks)
+    assert (leak["row"], leak["like_row"], leak["like_id"], leak["similarity"]) == (1, 2, "t2", 1.0)
+    leaked = result.slices[result.slices["column"] == "near duplicate in training"]
+    assert leaked[["value", "n", "n_right"]].to_numpy().tolist() == [["no", 1, 0], ["yes", 1, 1]]
+    with pytest.raises(DatasetError, match=r"train: 1 fault\n.*column 'text': must exist"):
+        evaluate(FakeTriager(), questions(), train=pd.DataFrame({"body": ["a"]}))
+
+
+class Answering(FakeTriager):
+    """Suggests an answer by text, and offers it from 0.8 on."""
+
+    targets = ("topic",)
+    records = ({"id": "a", "matter_id": "M1"}, {"id": "b", "matter_id": "M2"}, {"id": "c"})
+    suggested: Mapping[str, tuple[str | None, float]] = {
+        "q1": ("a", 0.9),
+        "q2": ("b", 0.8),
+        "q3": ("b", 0.5),
+        "q4": (None, math.nan),
+    }
+
+    class reuse:
+        threshold = fit_threshold([0.8] * 40, [True] * 40, promise=0.7)
+
+    def predict_frame(self, texts: Sequence[str], as_of: Any = None) -> pd.DataFrame:
+        frame = FakeTriager().predict_frame(texts)
+        frame["suggestion_id"], frame["suggestion_p_reuse"] = zip(
+            *(self.suggested[text] for text in texts), strict=True
+        )
+        return frame.assign(route=frame["route"].mask(frame["suggestion_p_reuse"] >= 0.8, "reuse"))
+
+
+def test_reuse_is_measured_by_the_item_that_fits() -> None:
+    frame = questions(archive_id=["a", "", "b", ""], near=["", "b", "", ""])  # of q4 it is not known
+    result = measure(frame, Answering())
+    assert result.reuse is not None
+    assert result.reuse[["threshold", "n_offered", "n_right"]].to_numpy().tolist() == [
+        [0.9, 1, 1],
+        [0.8, 2, 1],
+        [0.5, 3, 2],
+    ]
+    facts = {"by": "archive_id", "n": 3, "n_first_right": 2, "n_offered": 2, "n_offered_right": 1}
+    assert result.reused == {**facts, "threshold": 0.8, "promise": 0.7, "promise_status": "cannot say"}
+
+
+def test_reuse_is_measured_by_the_matter_where_no_item_is_named() -> None:
+    result = measure(questions(matter_id=["M1", "M1", "M2", ""]), Answering())
+    assert result.reused is not None
+    assert (result.reused["by"], result.reused["n"], result.reused["n_first_right"]) == ("matter_id", 3, 2)
+
+
+def test_reuse_cannot_be_told_without_either() -> None:
+    result = measure(questions(), Answering())
+    assert (result.reuse, result.reused) == (None, None)
+    assert measure(questions(archive_id=""), Answering()).reuse is None
+    assert measure(questions(archive_id="a")).reuse is None  # a desk that suggests nothing
+
+
+def test_later_questions_without_a_label_measure_reuse_alone() -> None:
+    result = measure(questions(archive_id="a")[["text", "archive_id"]], Answering())
+    assert (result.n_questions, len(result.targets), result.reused["n"]) == (0, 0, 4)  # type: ignore[index]
+    assert result.summary()
+
+
+def test_lone_surrogates_are_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ANSWERS, "\ufffdq1", ANSWERS["q1"])
+    frame = questions().astype(object)
+    frame["text"] = pd.Series(["\ud800q1", "q2", "q3", "q4"], frame.index, dtype=object)
+    assert row_of(measure(frame).targets, target="topic")["n_right"] == 3
+
+
+def test_metrics_are_small_and_hold_no_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ANSWERS, SECRET, ANSWERS["q1"])
+    result = measure(questions(text=[SECRET] * 4, topic=["trade"] * 4, province=["Hà Nội"] * 4))
+    assert SECRET in json.dumps(result.to_dict(), ensure_ascii=False)
+    kept = result.to_metrics()
+    assert json.loads(json.dumps(kept, allow_nan=False)) == kept
+    assert SECRET not in json.dumps(kept, ensure_ascii=False)
+    assert not {"errors", "examples", "confusion", "risk_coverage", "leaks", "reuse"} & {*kept}
+    assert {row["column"] for row in kept["slices"]} == {"style", "length"}
+    assert kept["slice_columns"] == ["style", "province", "length"]
+
+
+def test_metrics_count_the_classes_of_a_large_target() -> None:
+    class Many(FakeTriager):
+        classes_: Mapping[str, Any] = {
+            **FakeTriager.classes_,
+            "topic": np.array(["land", *map(str, range(60)), "trade"]),
+        }
+
+    frame = pd.DataFrame({"text": ["q1"] * 60, "topic": list(map(str, range(60))), "jurisdiction": "local"})
+    kept = measure(frame, Many()).to_metrics()
+    assert {row["target"] for row in kept["classes"]} == {"jurisdiction"}
+    topic = kept["targets"][0]
+    assert (topic["n_classes"], topic["n_classes_too_few"]) == (61, 61)
+
+
+def test_evaluate_of_a_triager_is_the_function(triager: triage.Triager) -> None:
+    frame = pd.DataFrame({"text": ["liquor licence", "tax"], "topic": ["liquor", "land"]})
+    assert triager.evaluate(frame).to_dict() == evaluate(triager, frame, language="vi").to_dict()
+
+
 # --- by recipe --------------------------------------------------------------------------------------------------------
 
 RECIPE = """
@@ -405,3 +642,23 @@ def test_same_recipe_gives_the_same_bundle(recipe: Path, tmp_path: Path) -> None
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() for name in names)
+
+
+def test_learning_curve_trains_on_growing_parts(recipe: Path) -> None:
+    questions = pd.read_csv(recipe.parent / "questions.csv")
+    frame = questions[questions["split"] == "test"]
+    steps: list[str] = []
+    curve = learning_curve(recipe, frame, fractions=(1.0, 0.5), progress=steps.append)
+    assert curve[["fraction", "n_train", "target", "n"]].to_numpy().tolist() == [
+        [0.5, 8, "topic", 6],
+        [1.0, 16, "topic", 6],
+    ]
+    assert curve["accuracy"].iloc[-1] == 1
+    assert steps == ["learning curve: 8 of 16 questions", "learning curve: 16 of 16 questions"]
+    pd.testing.assert_frame_equal(curve, learning_curve(recipe, frame, fractions=(0.5, 1.0)))
+
+
+@pytest.mark.parametrize("fraction", [0, -0.5, 1.5])
+def test_learning_curve_refuses_a_part_that_is_none(recipe: Path, fraction: float) -> None:
+    with pytest.raises(ValueError, match=r"fractions must be in \(0, 1\], got"):
+        learning_curve(recipe, questions(), fractions=(fraction,))
