@@ -1,10 +1,7 @@
 """Texts to a sparse matrix: hashed n-grams of a whole batch at once.
 
 Three blocks of features, of equal length in a row: characters within words, words and word
-bigrams, and unordered pairs of words near each other. Every n-gram is hashed by array operations over
-the code points of the batch; no Python loop runs over texts, words or n-grams. Diacritics are folded
-first; an n-gram that had diacritics counts once more as written, so that text without marks meets the
-folded half of text with marks.
+bigrams, and unordered pairs of words near each other.
 """
 
 from __future__ import annotations
@@ -20,103 +17,13 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from triage.text import Normalizer, Words, fold_codes, word_hashes
+from triage.features.ngrams import BLOCKS, Indices, Ngrams, sorted_keys
+from triage.features.texts import check_texts, chunks
+from triage.text import Normalizer, Words
 
 Floats = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
 
-BLOCKS = ("characters", "words", "pairs")
-_Group = tuple[int, npt.NDArray[np.uint32], Indices, int]  # block, hashes, first word, words from first to last
 _CHUNK_TEXTS = 256  # texts hashed at once: the arrays of one chunk stay in the processor's cache
-_CHUNK_CHARS = 1 << 20  # and no more characters than these, unless one text has more
-_STEP = np.uint32(0x9E3779B1)
-_SEED = np.uint32(0x85EBCA77)
-
-
-def check_texts(texts: Iterable[str]) -> list[str]:
-    """Return texts as a list after checking that each is a string.
-
-    Parameters
-    ----------
-    texts : iterable of str
-        A list, tuple, array, pandas Series or generator.
-
-    Returns
-    -------
-    list of str
-
-    Raises
-    ------
-    TypeError
-        If `texts` is itself a string or a table, or holds anything but strings; positions are named, contents are not.
-
-    Examples
-    --------
-    >>> check_texts("a question")
-    Traceback (most recent call last):
-        ...
-    TypeError: texts must be a sequence of strings, got one string; put it in a list
-    """
-    if isinstance(texts, (str, bytes)):
-        raise TypeError("texts must be a sequence of strings, got one string; put it in a list")
-    if isinstance(texts, Mapping) or getattr(texts, "ndim", 1) != 1:
-        raise TypeError(f"texts must be a sequence of strings, got a {type(texts).__name__}; take its column of texts")
-    found = list(texts)
-    wrong = [place for place, text in enumerate(found) if not isinstance(text, str)]
-    if wrong:
-        kinds = sorted({type(found[place]).__name__ for place in wrong})
-        places = ", ".join(map(str, wrong[:5])) + (", …" if len(wrong) > 5 else "")
-        raise TypeError(
-            f"every text must be a string, got {len(wrong)} of {len(found)} that are {' or '.join(kinds)} "
-            f"(position {places}); drop these rows or fill them with ''"
-        )
-    return found
-
-
-def chunks(texts: Sequence[str], n_texts: int) -> Iterator[Sequence[str]]:
-    """Cut texts into chunks that bound memory.
-
-    Parameters
-    ----------
-    texts : sequence of str
-    n_texts : int
-        Most texts in a chunk; long texts make chunks of fewer.
-
-    Yields
-    ------
-    sequence of str
-        One text or more, in order.
-    """
-    start, n_chars = 0, 0
-    for place, text in enumerate(texts):
-        if place > start and (place - start == n_texts or n_chars + len(text) > _CHUNK_CHARS):
-            yield texts[start:place]
-            start, n_chars = place, 0
-        n_chars += len(text)
-    if start < len(texts):
-        yield texts[start:]
-
-
-def _buckets(hashes: npt.NDArray[np.uint32], n_bits: int) -> npt.NDArray[np.uint32]:
-    """Spread 32-bit hashes over ``2**n_bits`` buckets (finaliser of Wellons, "Hash Prospector", lowbias32)."""
-    hashes ^= hashes >> np.uint32(16)
-    hashes *= np.uint32(0x7FEB352D)
-    hashes ^= hashes >> np.uint32(15)
-    hashes *= np.uint32(0x846CA68B)
-    hashes >>= np.uint32(32 - n_bits)
-    return hashes
-
-
-def _sorted(keys: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return unsigned keys in order, 16 bits at a time: numpy sorts 16-bit numbers by radix, in linear time."""
-    if len(keys) < 4096:
-        keys.sort()
-        return keys
-    last = int(keys.max(initial=0)).bit_length()
-    for shift in range(0, last, 16):
-        digit = (keys >> keys.dtype.type(shift)).astype(np.uint16)
-        keys = keys.take(digit.argsort(kind="stable"))
-    return keys
 
 
 @dataclass(frozen=True)
@@ -246,8 +153,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             If an option is out of range, or no text holds a word.
         """
         found = check_texts(texts)
-        self._check_options()
-        self._normalizer = Normalizer(self.language, self.abbreviations)
+        self._begin()
         size = len(BLOCKS) << self.n_bits
         parts = [self._counts(words, None, size) for words in self._chunks(found)]
         frequency = np.zeros(size, np.int64)
@@ -265,7 +171,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         self._prepare()
         return self._matrix([self._known(part) for part in parts], len(found))[0]
 
-    def _check_options(self) -> None:
+    def _begin(self) -> None:
+        """Check the options, and make what they ask for."""
         shortest, longest = self.char_ngrams
         for name, value, low, high in (
             ("char_ngrams[0]", shortest, 2, longest),
@@ -277,6 +184,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         ):
             if not low <= value <= high:
                 raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
+        self._normalizer = Normalizer(self.language, self.abbreviations)
+        self._hashed = Ngrams(self.char_ngrams, self.word_ngrams, self.pair_window, self.n_bits)
 
     def _least_frequency(self, size: int, n_texts: int) -> npt.NDArray[np.int64]:
         """Return the document frequency that each bucket must reach."""
@@ -375,68 +284,6 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         for chunk in chunks(texts, _CHUNK_TEXTS):
             yield self._normalizer.words(chunk)
 
-    def _ngrams(self, words: Words) -> tuple[npt.NDArray[np.uint32], Indices, Indices]:
-        """Return every n-gram occurrence: its bucket, the word it begins with, and how many words on it ends."""
-        n_codes, n_words = len(words.codes), len(words.starts)
-        folded = fold_codes(words.codes)
-        changed = folded != words.codes
-        # Second channel, as written: behind the folded one in the same arrays, so that each step runs once.
-        twice = bool(changed.any())
-        codes = np.concatenate((folded, words.codes)) if twice else folded
-        span = words.ends - words.starts + 1
-        room = np.ones(n_codes, np.intp)  # longest n-gram that starts here and stays in its word
-        room[:-1] = (words.ends + 1).repeat(span) - np.arange(n_codes - 1)
-        word_of = np.arange(n_words).repeat(span)
-        mark = None
-        if twice:
-            room, word_of = np.concatenate((room, room)), np.concatenate((word_of, [0], word_of))
-            # The written channel counts only n-grams with a mark: the nearest mark must lie within the n-gram.
-            place = np.where(np.concatenate((np.zeros(n_codes, bool), changed)), np.arange(2 * n_codes), 4 * n_codes)
-            mark = np.minimum.accumulate(place[::-1])[::-1] - np.arange(2 * n_codes)
-            mark[:n_codes] = 0
-        groups: list[_Group] = []
-        hashes = codes
-        for length in range(2, self.char_ngrams[1] + 1):
-            hashes = hashes[:-1] * _STEP + codes[length - 1 :]
-            if length >= self.char_ngrams[0]:
-                inside = room[: len(hashes)] >= length
-                if mark is not None:
-                    inside &= mark[: len(hashes)] < length
-                start = inside.nonzero()[0]
-                groups.append((0, hashes.take(start) * _STEP + np.uint32(length), word_of.take(start), 0))
-        groups += self._word_ngrams(words, word_hashes(folded, words), None)
-        if twice:
-            marked = np.logical_or.reduceat(changed[1:], words.starts - 1)
-            groups += self._word_ngrams(words, word_hashes(words.codes, words), marked)
-        sizes = [len(first) for _, _, first, _ in groups]
-        bucket = _buckets(np.concatenate([hashed for _, hashed, _, _ in groups]), self.n_bits)
-        bucket += np.array([block << self.n_bits for block, _, _, _ in groups], np.uint32).repeat(sizes)
-        gap = np.array([gap for _, _, _, gap in groups]).repeat(sizes)
-        return bucket, np.concatenate([first for _, _, first, _ in groups]), gap
-
-    def _word_ngrams(
-        self, words: Words, hashes: npt.NDArray[np.uint64], marked: npt.NDArray[np.bool_] | None
-    ) -> list[_Group]:
-        """Return the occurrences of words, runs of words and pairs; with `marked`, only those with a marked word."""
-        rows = words.rows
-        narrow = (hashes ^ hashes >> np.uint64(32)).astype(np.uint32)
-        single = np.arange(len(rows)) if marked is None else marked.nonzero()[0]
-        groups: list[_Group] = [(1, narrow[single] * _STEP + np.uint32(1), single, 0)]
-        run, run_marked = narrow, marked
-        for gap in range(1, min(max(self.word_ngrams - 1, self.pair_window), len(rows) - 1) + 1):
-            near = rows[gap:] == rows[:-gap]
-            if marked is not None and run_marked is not None:
-                run_marked = run_marked[:-1] | marked[gap:]
-            if gap < self.word_ngrams:
-                run = run[:-1] * _STEP + narrow[gap:]
-                first = (near if run_marked is None else near & run_marked).nonzero()[0]
-                groups.append((1, run[first] * _STEP + np.uint32(gap + 1), first, gap))
-            if gap <= self.pair_window:
-                first = (near if marked is None else near & (marked[:-gap] | marked[gap:])).nonzero()[0]
-                left, right = narrow[first], narrow[first + gap]
-                groups.append((2, (left ^ right) * _STEP + left + right, first, gap))  # the same in either order
-        return groups
-
     def _unknown(self, row: npt.NDArray[Any], bucket: npt.NDArray[Any], count: Any, n_rows: int) -> npt.NDArray[Any]:
         """Count unknown n-grams, (n_rows, n_blocks)."""
         place = row * len(BLOCKS) + (bucket >> self.n_bits)
@@ -455,7 +302,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         if not len(words.starts):
             return Counts(np.zeros(0, np.intp), np.zeros(0, np.int32), np.zeros(0, np.float32), unknown)
         column: npt.NDArray[Any]
-        column, first_word, _ = self._ngrams(words)
+        column, first_word, _ = self._hashed.occurrences(words)
         # One number holds row and column; 32 bits of it are sorted twice as fast as 64.
         shift = int(n_columns - 1).bit_length()
         wide: Any = np.uint32 if words.n_rows << shift <= 1 << 32 else np.uint64
@@ -470,7 +317,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             column = mapped
         key = (words.rows.astype(wide) << wide(shift)).take(first_word)
         key |= column.astype(wide)
-        key = _sorted(key)
+        key = sorted_keys(key)
         new = np.empty(len(key), bool)
         new[:1] = True
         np.not_equal(key[1:], key[:-1], out=new[1:])
@@ -562,7 +409,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         if not len(words.starts):
             none = np.zeros(0, np.intp)
             return none, none, none
-        bucket, first, gap = self._ngrams(words)
+        bucket, first, gap = self._hashed.occurrences(words)
         column = self._column_of[bucket].astype(np.intp)
         known = column >= 0
         return column[known], first[known], (first + gap)[known]
@@ -582,9 +429,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         """Return a fitted vectorizer from what `to_state` gave."""
         own = {name: value for name, value in options.items() if name != "unknown_idf"}
         vectorizer = cls(**{**own, "char_ngrams": tuple(options["char_ngrams"])})
-        vectorizer._check_options()
+        vectorizer._begin()
         vectorizer.buckets_, vectorizer.idf_ = arrays["buckets"], arrays["idf"]
         vectorizer.unknown_idf_ = options["unknown_idf"]
-        vectorizer._normalizer = Normalizer(vectorizer.language, vectorizer.abbreviations)
         vectorizer._prepare()
         return vectorizer
