@@ -28,7 +28,7 @@ def test_python_blocks_run_in_their_order(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_and_their_options_are_known(command):
     name, *words = command.split()
-    path = [name, words[0]] if name in ("archive", "register") else [name]
+    path = [name, words[0]] if name in ("archive", "feedback", "register") else [name]
     shown = CliRunner().invoke(cli.app, [*path, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}).stdout
     for word in words:
         if word.startswith("-") and word != "-":
@@ -41,6 +41,8 @@ def test_commands_are_found():
         "archive",
         "train",
         "evaluate",
+        "feedback",
+        "drift",
         "next",
         "compare",
         "predict",

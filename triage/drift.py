@@ -334,19 +334,21 @@ def _by_words(held_out: Profile, week: Profile) -> tuple[dict[str, Any], dict[st
     rank = stats.rankdata(np.concatenate((held_out.entropy[:, 0], week.entropy[:, 0]))) / (m + n)
     unsure = np.flatnonzero(rank > 1 - _UNSURE)
     words = _word_matrix(held_out, week)
+    n_texts = np.asarray(words.sum(1)).ravel()
     share = 1 / np.maximum(np.asarray(words.sum(0)).ravel(), 1)  # of a question that one of its words is
-    rare = words[np.asarray(words.sum(1)).ravel() <= n]  # others cannot be the week's alone
+    alone = (share * np.asarray(words[n_texts == 1].sum(0)).ravel()).astype(np.float32)  # in no other question
+    rare = words[(n_texts > 1) & (n_texts <= n)]  # others cannot be the week's alone
+    in_share = (rare @ sp.diags(share)).tocsr().astype(np.float32)
+    n_rare = np.asarray(rare.sum(1)).reshape(-1, 1)
     told = words[:, unsure]
     n_texts = np.asarray(told.sum(1)).ravel()
     told = told[(n_texts >= _LEAST_TEXTS) & (n_texts <= _COMMON * len(unsure))]
     expected = np.asarray(told.sum(1)).reshape(-1, 1) * n / (m + n)
-    in_share = (rare @ sp.diags(share)).tocsr().astype(np.float32)
-    only = np.asarray(rare.sum(1)).reshape(-1, 1)
     weight = (rank**_TAIL).astype(np.float32)
     measured: list[Floats] = []
     for drawn in _weeks(m, n):
         excess = _excess(told @ drawn[unsure], expected)
-        new = np.where(rare @ drawn == only, in_share @ drawn, 0).sum(0) / n
+        new = (alone @ drawn + np.where(rare @ drawn == n_rare, in_share @ drawn, 0).sum(0)) / n
         if not measured:
             by_word = excess[:, 0]
         measured.append(np.stack((np.log1p(excess.sum(0)), weight @ drawn, new)))

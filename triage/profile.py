@@ -134,13 +134,10 @@ def concatenated(profiles: Sequence[Profile]) -> Profile:
     """Return the rows of profiles, one or more, of one desk as one; whether labels are right is not kept."""
     first = profiles[0]
     sizes = np.concatenate([np.diff(one.starts) for one in profiles])
-    rows = ("best", "probability", "entropy", "assigned", "outside", "words")
-    return replace(
-        first,
-        right=None,
-        starts=np.concatenate(([0], np.cumsum(sizes))).astype(np.int32),
-        **{name: np.concatenate([getattr(one, name) for one in profiles]) for name in rows},
-    )
+    names = ("best", "probability", "entropy", "assigned", "outside", "words")
+    rows: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in profiles]) for name in names}
+    starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
+    return replace(first, right=None, starts=starts, **rows)
 
 
 def word_rows(texts: Sequence[str], words_of: Callable[[Sequence[str]], Words]) -> tuple[npt.NDArray[np.int32], Hashes]:
