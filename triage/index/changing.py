@@ -55,7 +55,7 @@ class ChangingIndex(ABC, Generic[Rows]):
     # --- what rows are --------------------------------------------------------------------------
 
     @abstractmethod
-    def _width(self, X: Rows) -> tuple[int, int]:
+    def _shape(self, X: Rows) -> tuple[int, int]:
         """Return rows and columns of a matrix."""
 
     @abstractmethod
@@ -182,7 +182,7 @@ class ChangingIndex(ABC, Generic[Rows]):
         """
         added = _checked_keys(keys)
         self._check_width(X)
-        n_rows, _ = self._width(X)
+        n_rows, _ = self._shape(X)
         if len(added) != n_rows:
             raise ValueError(f"keys must be as many as the {n_rows} rows, got {len(added)}")
         rows = self._kept(X)
@@ -281,7 +281,7 @@ class ChangingIndex(ABC, Generic[Rows]):
             raise ValueError(f"k must be at least 1, got {k}")
         state = self._state
         self._check_width(X)
-        Q, n = self._asked(X), self._width(X)[0]
+        Q, n = self._asked(X), self._shape(X)[0]
         keys, similarities = [np.zeros((n, 0), np.int64)], [np.zeros((n, 0), np.float32)]
         for part in state.parts:
             place, similarity = part.segment.search(Q, k, part.dead)
@@ -314,8 +314,8 @@ class ChangingIndex(ABC, Generic[Rows]):
         """
         state = self._state
         self._check_width(X)
-        if self._width(X)[0] != 1:
-            raise ValueError(f"X must be one row, got {self._width(X)[0]}")
+        if self._shape(X)[0] != 1:
+            raise ValueError(f"X must be one row, got {self._shape(X)[0]}")
         asked = np.asarray(keys, np.int64)
         q = self._asked(X)
         cosine = np.zeros(len(asked), np.float32)
@@ -338,7 +338,7 @@ class ChangingIndex(ABC, Generic[Rows]):
         return self._state.last_key
 
     def _check_width(self, X: Rows) -> None:
-        width, got = len(self._state.left_out), self._width(X)[1]
+        width, got = len(self._state.left_out), self._shape(X)[1]
         if got != width:
             raise ValueError(f"a matrix must have the {width} features of the index, got {got}")
 

@@ -81,7 +81,7 @@ class QuestionIndex(ChangingIndex[sp.csr_matrix]):
             index.merge()
         return index
 
-    def _width(self, X: sp.csr_matrix) -> tuple[int, int]:
+    def _shape(self, X: sp.csr_matrix) -> tuple[int, int]:
         return int(X.shape[0]), int(X.shape[1])
 
     def _kept(self, X: sp.csr_matrix) -> sp.csr_matrix:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 _COMMON_ROWS = 300  # smaller indexes keep every feature
 _COMMON_SHARE = 0.02
-_MOST_MAXIMA = 20  # for more suggestions a query is sorted whole
+_MOST_MAXIMA = 20  # for more suggestions those above a limit are sorted
 
 
 def unit_rows(X: sp.csr_matrix) -> sp.csr_matrix:
@@ -99,7 +99,7 @@ def best(similarity: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.in
     """
     n = min(k, similarity.shape[1])
     if n > _MOST_MAXIMA:
-        place = np.argsort(-similarity, axis=1, kind="stable")[:, :n]
+        place = np.array([_highest(row, n) for row in similarity], np.intp).reshape(len(similarity), n)
         return place, np.take_along_axis(similarity, place, 1)
     # A few maxima one after the other: a sort of all, and numpy's partition, take ten times as long.
     row = np.arange(len(similarity))
@@ -110,3 +110,10 @@ def best(similarity: npt.NDArray[np.float32], k: int) -> tuple[npt.NDArray[np.in
         value[:, rank] = similarity[row, found]
         similarity[row, found] = -2  # below what is removed, which has -1
     return place, value
+
+
+def _highest(values: npt.NDArray[np.float32], n: int) -> npt.NDArray[np.intp]:
+    """Return the places of the `n` highest values, the first among equals first."""
+    least = np.partition(values, len(values) - n)[len(values) - n]
+    place = np.flatnonzero(values >= least)
+    return place[np.argsort(-values[place], kind="stable")[:n]]

@@ -164,7 +164,7 @@ class VectorIndex(ChangingIndex[Matrix]):
         """
         return super().cosines(np.atleast_2d(X), keys)
 
-    def _width(self, X: Matrix) -> tuple[int, int]:
+    def _shape(self, X: Matrix) -> tuple[int, int]:
         if X.ndim != 2:
             raise ValueError(f"vectors must be the rows of a matrix, got an array of {X.ndim} dimensions")
         return len(X), X.shape[1]
