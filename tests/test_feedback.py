@@ -78,7 +78,7 @@ def test_personal_data_is_masked_before_it_is_stored(path):
     label=st.one_of(st.integers(), st.booleans(), st.just("land")),
     probability=st.one_of(st.none(), st.floats(0, 1)),
 )
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_stored_or_refused_as_a_whole(tmp_path_factory, question, who, label, probability):
     log = FeedbackLog(tmp_path_factory.mktemp("log") / "desk.feedback")
     try:
@@ -205,13 +205,13 @@ def test_tampered_line_is_named(path, change, message):
 
 
 def test_no_single_byte_can_be_changed_unseen(path):
-    log = filled(path, 2)
+    log = filled(path, 1)
     head = path.with_name(f"{path.name}.head")
     whole = log.verify()
     for file in (path, head):
         content = file.read_bytes()
         for place in range(len(content)):
-            for new in {content[place] ^ 1, content[place] ^ 32, 10, 32, 48} - {content[place]}:
+            for new in {content[place] ^ 1, 10} - {content[place]}:
                 file.write_bytes(content[:place] + bytes([new]) + content[place + 1 :])
                 with pytest.raises(FeedbackError):
                     log.verify()
@@ -219,12 +219,18 @@ def test_no_single_byte_can_be_changed_unseen(path):
     assert log.verify() == whole
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Return a log of three corrections, and its bytes."""
+    log = filled(tmp_path_factory.mktemp("whole") / "desk.feedback", 3)
+    return log, log.path.read_bytes()
+
+
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
-def test_no_stretch_of_the_log_can_be_replaced_unseen(tmp_path_factory, data):
-    path = tmp_path_factory.mktemp("log") / "desk.feedback"
-    log = filled(path, 3)
-    content = path.read_bytes()
+@settings(max_examples=200, deadline=None)
+def test_no_stretch_of_the_log_can_be_replaced_unseen(whole, data):
+    log, content = whole
+    path = log.path
     start = data.draw(st.integers(0, len(content) - 1))
     end = data.draw(st.integers(start, len(content)))
     new = data.draw(st.binary(max_size=8))
