@@ -57,6 +57,7 @@ TASKS = {
     for task in (
         Task("banking77", "label", 200, 2000),
         Task("clinc150", "label", 300, 2400),
+        Task("hwu64", "label", 200, 2000),
         Task("industry-trade", "topic", 150, 2000),
         Task("industry-trade", "jurisdiction", 150, 2000),
         Task("land", "topic", 60, 1000),
