@@ -21,7 +21,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy import stats
 
-from triage.dataset import as_text
+from triage.dataset import REGISTER_TARGETS, as_text
 from triage.errors import DatasetError, Fault, TriageError
 from triage.profile import Profile
 from triage.triager import Triager
@@ -68,7 +68,8 @@ class DriftReport:
     signals : DataFrame
         One row a signal: ``signal``, ``target`` (None for one of the whole question), ``reference``, ``week`` (the
         measure in both), ``low``, ``high`` (interval of the week's measure, 95 %; precision only), ``statistic``,
-        ``p``, ``level`` (p at most this is an alarm), ``alarm``.
+        ``p``, ``level`` (p at most this is an alarm; NaN where it is only told: precision, and what follows from the
+        matter, as level and agency), ``alarm``.
     classes : DataFrame
         One row a class: ``target``, ``label``, ``reference``, ``week`` (share of questions whose best label it is),
         largest difference first within a target.
@@ -89,9 +90,9 @@ class DriftReport:
     - ``out of scope``: more than twice the share held out (exact test of two Poisson rates, one-sided). The factor is
       there for the same reason.
     - ``review``: share of questions whose first target is not assigned, by more than 0.05 higher (z-test, one-sided).
-    - ``new topic``: among the least sure questions, more and less sure ones than held out, with words in common that
-      held-out ones have not. The statistic is the sum of two standard scores; p is by permutation: as many questions
-      drawn at random from week and reference together.
+    - ``new topic``: words that many questions of the week share and few held-out ones have, among all questions and
+      among the least sure ones, and more questions of which the desk is unsure. The statistic is the sum of these three
+      as standard scores; p is by permutation: as many questions drawn at random from week and reference together.
     - ``precision``: what share of assigned labels is right, estimated without labels: the mean calibrated probability
       of the assigned labels, less what it was too high on held-out ones (difference of confidences [1]_). It raises no
       alarm: it assumes that probabilities are as calibrated in the week as held out, and a question on a new topic
@@ -193,11 +194,11 @@ def compare_profiles(held_out: Profile, week: Profile, ids: Sequence[Any] | None
         return DriftReport("too few", len(week), n_left_out, len(held_out), *none, examples=[])
     topic, unknown, places = _by_words(held_out, week)
     rows = [topic, unknown, *_signals(held_out, week)]
-    n_others = sum(row["p"] is not None for row in rows[2:])
+    tested = [row for row in rows if row["p"] is not None and row["target"] not in REGISTER_TARGETS]
     for row in rows:
-        level = ALPHA / 2 if row is topic else ALPHA / 4 if row is unknown else ALPHA / 4 / n_others
-        row["level"] = None if row["p"] is None else level
-        row["alarm"] = row["p"] is not None and row["p"] <= level
+        level = ALPHA / 2 if row is topic else ALPHA / 4 if row is unknown else ALPHA / 4 / (len(tested) - 2)
+        row["level"] = level if row in tested else None
+        row["alarm"] = row in tested and row["p"] <= level
     return DriftReport(
         verdict="retrain" if any(row["alarm"] for row in rows) else "keep",
         n_questions=len(week),
@@ -340,23 +341,24 @@ def _by_words(held_out: Profile, week: Profile) -> tuple[dict[str, Any], dict[st
     rare = words[(n_texts > 1) & (n_texts <= n)]  # others cannot be the week's alone
     in_share = (rare @ sp.diags(share)).tocsr().astype(np.float32)
     n_rare = np.asarray(rare.sum(1)).reshape(-1, 1)
-    told = words[:, unsure]
-    n_texts = np.asarray(told.sum(1)).ravel()
-    told = told[(n_texts >= _LEAST_TEXTS) & (n_texts <= _COMMON * len(unsure))]
-    expected = np.asarray(told.sum(1)).reshape(-1, 1) * n / (m + n)
+    told = [_telling(words), _telling(words[:, unsure])]
+    expected = [np.asarray(one.sum(1)).reshape(-1, 1) * n / (m + n) for one in told]
     weight = (rank**_TAIL).astype(np.float32)
     measured: list[Floats] = []
     for drawn in _weeks(m, n):
-        excess = _excess(told @ drawn[unsure], expected)
+        excess = [
+            _excess(one @ those, chance)
+            for one, those, chance in zip(told, (drawn, drawn[unsure]), expected, strict=True)
+        ]
         new = (alone @ drawn + np.where(rare @ drawn == n_rare, in_share @ drawn, 0).sum(0)) / n
         if not measured:
-            by_word = excess[:, 0]
-        measured.append(np.stack((np.log1p(excess.sum(0)), weight @ drawn, new)))
-    shared, doubt, new = np.concatenate(measured, axis=1)
-    score = _standard(shared) + _standard(doubt)
-    by_row = told.T @ by_word
-    order = np.argsort(-by_row, kind="stable")
-    places = [int(unsure[place]) - m for place in order if unsure[place] >= m and by_row[place] > 0]
+            by_row = told[0].T @ excess[0][:, 0]
+            by_row[unsure] += told[1].T @ excess[1][:, 0]
+        measured.append(np.stack((*(np.log1p(one.sum(0)) for one in excess), weight @ drawn, new)))
+    *parts, new = np.concatenate(measured, axis=1)
+    score = np.sum([_standard(part) for part in parts], axis=0)
+    order = np.argsort(-by_row[m:], kind="stable").tolist()
+    places = [place for place in order if by_row[m + place] > 0]
     shares = (rank[:m] > 1 - _UNSURE).mean(), (rank[m:] > 1 - _UNSURE).mean()
     topic = _signal("new topic", None, *shares, score[0], float((score >= score[0]).mean()))
     unknown = _signal("unknown words", None, new[1:].mean(), new[0], new[0], float((new >= new[0]).mean()))
@@ -381,6 +383,12 @@ def _word_matrix(held_out: Profile, week: Profile) -> sp.csr_matrix:
     distinct, code = np.unique(words, return_inverse=True)
     cells = np.ones(len(words), np.float32), (code, np.repeat(np.arange(len(sizes)), sizes))
     return sp.csr_matrix(cells, shape=(len(distinct), len(sizes)))
+
+
+def _telling(words: sp.csr_matrix) -> sp.csr_matrix:
+    """Return the words that are neither of too few nor of too many questions to say something."""
+    n_texts = np.asarray(words.sum(1)).ravel()
+    return words[(n_texts >= _LEAST_TEXTS) & (n_texts <= _COMMON * words.shape[1])]
 
 
 def _excess(found: Floats, expected: Floats) -> Floats:
@@ -453,7 +461,7 @@ def _signal_text(row: dict[str, Any]) -> str:
         now = f"{_share(row['week'])} [{_share(row['low'])}, {_share(row['high'])}]"
         return f"{name}: {was}now about {now}, estimated without labels"
     p = "p < 0.001" if row["p"] < 0.001 else f"p = {row['p']:.3f}"
-    alarm = "ALARM" if row["alarm"] else "no alarm"
+    alarm = "only told" if row["level"] is None else "ALARM" if row["alarm"] else "no alarm"
     if row["signal"] == "classes":
         return f"{name}: {_share(row['week'])} of questions moved ({p}): {alarm}"
     label = f"{name} (least sure questions)" if row["signal"] == "new topic" else name

@@ -26,8 +26,8 @@ from triage.training import TrainingOptions, out_of_scope_texts
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
-SIZES = {"land": (100, 200), "industry-trade": (100, 200, 300)}
-N_TOPICS, N_WEEKS, SEED = 4, 100, 2
+SIZES = {"land": (200,), "industry-trade": (100, 300)}
+N_TOPICS, N_WEEKS, SEED = 3, 100, 2
 
 
 def train(desk: str, rows: pd.DataFrame, without: str | None) -> triage.Triager:
