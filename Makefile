@@ -56,6 +56,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/jurisdiction.py
 	$(BIN)/python tests/benchmarks/reuse.py
 	$(BIN)/python tests/benchmarks/index.py
+	$(BIN)/python tests/benchmarks/vectors.py
 	$(BIN)/python tests/benchmarks/speed.py
 
 clean:

