@@ -69,6 +69,10 @@ class FakeTriager:
             rows.append(row)
         return pd.DataFrame(rows)
 
+    def predict_with_proba(self, texts: Sequence[str], as_of: Any = None) -> tuple[pd.DataFrame, dict[str, Any]]:
+        frame = self.predict_frame(texts, as_of)
+        return frame, {target: self.predict_proba(texts, target, as_of) for target in self.targets}
+
     def predict(self, texts: Sequence[str], as_of: Any = None, k: int = 5) -> list[TriageResult]:
         return [
             TriageResult(

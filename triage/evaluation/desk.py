@@ -39,11 +39,8 @@ class Desk(Protocol):
     def reuse(self) -> Any:
         """When an answer is offered; its ``threshold`` is None where nothing was learnt."""
 
-    def predict_frame(self, texts: Any, as_of: Any = None) -> pd.DataFrame:
-        """Triage questions into a table."""
-
-    def predict_proba(self, texts: Any, target: str, as_of: Any = None) -> npt.NDArray[Any]:
-        """Return the probabilities of one target."""
+    def predict_with_proba(self, texts: Any, as_of: Any = None) -> tuple[pd.DataFrame, dict[str, npt.NDArray[Any]]]:
+        """Triage questions into a table, and give the probabilities of every target."""
 
     def predict(self, texts: Sequence[str], as_of: Any = None, k: int = 5) -> list[TriageResult]:
         """Triage questions."""

@@ -95,7 +95,7 @@ def evaluate(
         problem = f"must have a label in one of {list(columns.values()) or [ANSWER_COLUMN]}"
         raise DatasetError(source="DataFrame", faults=[Fault(None, None, problem)])
 
-    predicted = triager.predict_frame(texts, as_of=days)
+    predicted, probabilities = triager.predict_with_proba(texts, as_of=days)
     right = predicted[list(columns)].astype(str) == labels
     decided = inside & (predicted["route"] != "review")
     routed = inside & {*BODY}.issubset(columns)
@@ -104,6 +104,7 @@ def evaluate(
     if train is not None:
         leaks, slices[LEAK_SLICE] = leaks_of(texts, ids, train, text, language)
     answers = _answers(labelled, predicted, right, slices)
+    by_label = {target: by_class(answer) for target, answer in answers.items()}
     targets: dict[str, dict[str, Any]] = {}
     for target, answer in answers.items():
         rows = known[target]
@@ -113,10 +114,10 @@ def evaluate(
         targets[target] = {
             **shares,
             "n_unseen": int((y < 0).sum()),
-            "macro_f1": by_class(answer)["f1"].mean(),
+            "macro_f1": by_label[target]["f1"].mean(),
             "ece": expected_calibration_error(answer["probability"], answer["right"]),
             # Sums of float32 probabilities may pass 1 in the last digit.
-            "brier": brier(triager.predict_proba(texts[rows], target, as_of=_of(days, rows)).clip(0, 1), y),
+            "brier": brier(probabilities[target][rows.to_numpy()].clip(0, 1), y),
             "threshold": threshold.value,
             "promise": threshold.promise,
             "promise_status": promise_status(threshold, shares["n_assigned_right"], shares["n_assigned"]),
@@ -133,7 +134,7 @@ def evaluate(
         n_route=int(routed.sum()),
         n_route_right=int(right[routed].filter(list(BODY)).all(axis=1).sum()),
         targets=pd.DataFrame([{"target": target, **values} for target, values in targets.items()]),
-        classes=_each(answers, by_class),
+        classes=stacked(by_label),
         slices=_each(answers, lambda answer: by_slice(answer, list(slices.columns))),
         reliability=_each(answers, lambda answer: pd.DataFrame(reliability(answer["probability"], answer["right"]))),
         out_of_scope=_out_of_scope(predicted, inside, outside) if outside.any() else None,
@@ -170,11 +171,6 @@ def _answers(
 def _each(answers: Mapping[str, pd.DataFrame], measure: Any) -> pd.DataFrame:
     """Return a measure of every target in one table."""
     return stacked({target: measure(answer) for target, answer in answers.items()})
-
-
-def _of(days: list[Any] | None, rows: pd.Series[bool]) -> list[Any] | None:
-    # The days of some rows.
-    return None if days is None else [day for day, chosen in zip(days, rows, strict=True) if chosen]
 
 
 def _out_of_scope(predicted: pd.DataFrame, inside: pd.Series[bool], outside: pd.Series[bool]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from triage.records import Match, Suggestion, TriageResult
 from triage.register import Register
 from triage.scope import ScopeDetector
 from triage.triager.answered import Records
-from triage.triager.deciding import Decider
+from triage.triager.deciding import Decided, Decider
 from triage.triager.following import Following
 from triage.triager.profiling import observe
 from triage.triager.reading import MATTER, Reader, Reading, as_days
@@ -304,7 +304,44 @@ class Triager:
             texts = texts[text]
         index = texts.index if isinstance(texts, pd.Series) else None
         found = check_texts(texts)
-        days = self._days(as_of, len(found))
+        return pd.DataFrame(self._columns_of(found, self._days(as_of, len(found))), index=index)
+
+    def predict_with_proba(
+        self, texts: Iterable[str], as_of: Any = None
+    ) -> tuple[pd.DataFrame, dict[str, npt.NDArray[Any]]]:
+        """Return what `predict_frame` and, of every target, `predict_proba` do, with the texts read once.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+        as_of : optional
+            As in `predict`.
+
+        Returns
+        -------
+        frame : pandas.DataFrame of n_texts rows
+        probabilities : dict of str to float32 array of shape (n_texts, n_classes)
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If `as_of` is no day or of another length.
+        """
+        index = texts.index if isinstance(texts, pd.Series) else None
+        found = check_texts(texts)
+        probabilities = {target: np.zeros((len(found), len(own)), np.float32) for target, own in self.classes_.items()}
+        columns = self._columns_of(found, self._days(as_of, len(found)), probabilities)
+        return pd.DataFrame(columns, index=index), probabilities
+
+    def _columns_of(
+        self,
+        found: Sequence[str],
+        days: Sequence[str | None],
+        probabilities: dict[str, npt.NDArray[Any]] | None = None,
+    ) -> dict[str, list[Any]]:
+        """Return the columns of `predict_frame`, and fill in probabilities if given."""
         columns: dict[str, list[Any]] = {
             f"{target}{part}": [] for target in self.targets for part in ("", "_probability", "_status", "_reason")
         }
@@ -312,16 +349,18 @@ class Triager:
         order: list[int] = []
         for places, reading in self._parts(found, days):
             order += places
-            for name, cells in self._columns(reading, [days[place] for place in places]).items():
+            decided = self.decider.decide(reading, days[places[0]])
+            for target, array in (probabilities or {}).items():
+                array[places] = decided.probabilities[target]
+            for name, cells in self._columns(reading, decided, [days[place] for place in places]).items():
                 columns[name] += cells
         if order != sorted(order):
             back = np.argsort(order).tolist()
             columns = {name: [cells[row] for row in back] for name, cells in columns.items()}
-        return pd.DataFrame(columns, index=index)
+        return columns
 
-    def _columns(self, reading: Reading, days: Sequence[str | None]) -> dict[str, list[Any]]:
+    def _columns(self, reading: Reading, decided: Decided, days: Sequence[str | None]) -> dict[str, list[Any]]:
         """Return the columns of `predict_frame` for texts on whose days the outcomes mean the same."""
-        decided = self.decider.decide(reading, days[0])
         row = np.arange(len(reading.empty))
         columns: dict[str, list[Any]] = {}
         for target, probability in decided.probabilities.items():
