@@ -100,9 +100,11 @@ class VectorIndex(ChangingIndex[Matrix]):
     Notes
     -----
     Every item is compared with every query, however many there are: a query costs some 0.25 ms for each thousand items
-    of 384 numbers, see ``tests/benchmarks/vectors.py``. No library for approximate search is used. A number takes two bytes, as a multiple of some 1/4096, which moves a cosine by some 0.0001. Sums of
-    products of such numbers are exact in float32, so that equals are equal to the last bit, whatever stands beside
-    them, and on every machine. Arrays of a saved index are mapped.
+    of 384 numbers, see ``tests/benchmarks/vectors.py``. No library for approximate search is used.
+
+    A number takes two bytes, as a multiple of some 1/4096, which moves a cosine by some 0.0001. Sums of products of
+    such numbers are exact in float32, so that equals are equal to the last bit, whatever stands beside them, and on
+    every machine. Arrays of a saved index are mapped.
 
     Examples
     --------
