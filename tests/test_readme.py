@@ -39,6 +39,7 @@ def test_commands_are_found():
     assert len(COMMANDS) >= 6
     assert {command.split()[0] for command in COMMANDS} == {
         "archive",
+        "check-data",
         "train",
         "evaluate",
         "feedback",

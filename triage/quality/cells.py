@@ -22,6 +22,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FOREIGN = re.compile(r"[^\x00-\x7f]+")
 _SURE_RUNS = 3
+_TWO_BYTES = "\u07ff"  # beyond, UTF-8 takes three bytes, which no language writes by chance
 
 
 def text_findings(texts: Sequence[Any], column: str) -> Iterator[Finding]:
@@ -40,7 +41,7 @@ def text_findings(texts: Sequence[Any], column: str) -> Iterator[Finding]:
     found: dict[tuple[str, str], list[int]] = defaultdict(list)
     forms = _forms(texts)
     for row, cell in enumerate(texts, 1):
-        if not isinstance(cell, str):
+        if checks.is_missing(cell) or not isinstance(cell, str):
             missing = checks.is_missing(cell)
             found["empty", "no text" if missing else f"no text but {type(cell).__name__}"].append(row)
             continue
@@ -83,7 +84,8 @@ def is_mojibake(text: str) -> bool:
     Returns
     -------
     bool
-        Whether all its runs beyond ASCII, or three of them, are UTF-8 when written as Windows-1252 again.
+        Whether all its runs beyond ASCII, three of them, or one of three bytes, are UTF-8 when written as
+        Windows-1252 again.
 
     Examples
     --------
@@ -91,20 +93,22 @@ def is_mojibake(text: str) -> bool:
     (True, False, False)
     """
     runs = _FOREIGN.findall(text)
-    good = sum(map(_is_utf8, runs))
-    return good > 0 and (good == len(runs) or good >= _SURE_RUNS)
+    read = [_read_again(run) for run in runs]
+    good = [text for text in read if text]
+    sure = any(max(text) > _TWO_BYTES for text in good)
+    return sure or (len(good) > 0 and (len(good) == len(runs) or len(good) >= _SURE_RUNS))
 
 
-def _is_utf8(run: str) -> bool:
+def _read_again(run: str) -> str:
+    """Return what characters say when they are written as Windows-1252 and read as UTF-8; nothing if they cannot."""
     try:
         # Five bytes have no character in Windows-1252; most programs read them as control characters.
         content = b"".join(
             bytes([ord(letter)]) if 0x80 <= ord(letter) < 0xA0 else letter.encode("cp1252") for letter in run
         )
-        content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeError:
-        return False
-    return True
+        return ""
 
 
 def _forms(texts: Sequence[Any]) -> list[bool]:

@@ -185,18 +185,26 @@ def _message(
     as_it_is, without = accuracies
     return (
         f"{shown}{more}: {n_right} of {len(rows)} are {checks.cut(repr(label))} (at least {bound[together[0]]:.0%}), "
-        f"{n_right / of_class.sum():.0%} of the class; read rightly {as_it_is:.0%}, without the words {without:.0%}"
+        f"{n_right / of_class.sum():.0%} of the class"
+        + ("" if np.isnan(without) else f"; read rightly {as_it_is:.0%}, without the words {without:.0%}")
         + (f"; {', '.join(why)}" if why else "")
     )
 
 
 def _halves(words: _Words, codes: npt.NDArray[np.intp]) -> list[LinearSVC]:
     """Return a model of each half of the table; none where a half has one class only."""
-    halves = [np.arange(len(codes)) % 2 == half for half in (0, 1)]
-    if any(len(np.unique(codes[half])) < 2 for half in halves):
+    half_of = _half_of(codes)
+    if any(len(np.unique(codes[half_of == half])) < 2 for half in (0, 1)):
         return []
     held = words.held.tocsr()
-    return [LinearSVC(C=0.1, random_state=0).fit(held[half], codes[half]) for half in halves]
+    return [LinearSVC(C=0.1, random_state=0).fit(held[half_of == half], codes[half_of == half]) for half in (0, 1)]
+
+
+def _half_of(codes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return the half of each row; those of one class go to both in turns."""
+    half_of = np.empty(len(codes), np.intp)
+    half_of[np.argsort(codes, kind="stable")] = np.arange(len(codes)) % 2
+    return half_of
 
 
 def _accuracies(
@@ -207,11 +215,12 @@ def _accuracies(
     masked = {part for word in together for part in words.names[word].split()}
     kept = sp.diags([float(not masked.intersection(name.split())) for name in words.names])
     held = words.held.tocsr()[rows]
+    half_of = _half_of(codes)[rows]
     shares = []
     for read in (held, held @ kept):
         right = np.zeros(len(rows), bool)
         for half, model in enumerate(models):
-            others = rows % 2 != half
+            others = half_of != half
             if others.any():
                 right[others] = model.predict(read[others]) == codes[rows[others]]
         shares.append(float(right.mean()) if models else float("nan"))
