@@ -593,6 +593,15 @@ def test_evaluate_of_a_triager_is_the_function(triager: triage.Triager) -> None:
     assert triager.evaluate(frame).to_dict() == evaluate(triager, frame, language="vi").to_dict()
 
 
+def test_table_and_probabilities_of_one_reading_are_those_of_two(desk_triager: triage.Triager) -> None:
+    texts = pd.Series(["Ai ký sổ đỏ lần đầu?", "", "Xin tách thửa", "Thuế đất nộp ở đâu?"], [3, 1, 1, 0])
+    days = ["2025-07-01", "2026-03-01", "2025-07-01", "2026-03-01"]  # a matter changed hands between them
+    frame, probabilities = desk_triager.predict_with_proba(texts, as_of=days)
+    pd.testing.assert_frame_equal(frame, desk_triager.predict_frame(texts, as_of=days))
+    for target in desk_triager.targets:
+        np.testing.assert_array_equal(probabilities[target], desk_triager.predict_proba(texts, target, as_of=days))
+
+
 # --- by recipe --------------------------------------------------------------------------------------------------------
 
 RECIPE = """
