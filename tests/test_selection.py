@@ -218,6 +218,7 @@ def test_next_leaves_out_what_is_known(model, tmp_path):
         (["-n", "0"], 2, "equal to 1"),
         (["--as-of", "soon"], 2, "must be an ISO date"),
         (["--known", "absent.csv"], 1, "absent.csv"),
+        (["--known", LAND / "questions.csv", "--text", "question"], 1, "questions.csv: 1 fault"),
     ],
 )
 def test_next_refuses_wrong_options(model, options, code, message):

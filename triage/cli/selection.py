@@ -64,7 +64,6 @@ def next_(
     """Pick the questions of FILE whose labels would teach MODEL most, the best first."""
     with guard():
         day = day_option(as_of)
-        from triage.dataset import read_table
         from triage.selection import FACTS, select, why
         from triage.triager import load
 
@@ -82,13 +81,14 @@ def next_(
             texts,
             n,
             text=text,
-            known=None if known is None else read_table(known),
+            known=None if known is None else [one for chunk in read(str(known), text) for one in chunk.texts],
             targets=target,
             as_of=day,
             random_state=random_state,
         )
         picks[key] = [ids[place] for place in picks.index]
         picks["question"] = [texts[place] for place in picks.index]
+        picks = picks.round({"probability": 4, "margin": 4})
         columns = ["rank", key, "question", "why", *FACTS]
         rows = [dict(zip(columns, cells, strict=True)) for cells in picks[columns].itertuples(index=False, name=None)]
         if format is Lines.TABLE or (format is None and sys.stdout.isatty()):
