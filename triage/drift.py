@@ -43,7 +43,7 @@ _EXCESS = 2.5  # log-likelihood ratio from which on a word counts as more freque
 _LEAST_EXPECTED = 2.0  # rarer classes are tested together
 _SHOWN = 10  # questions and classes that are named
 _MARGIN = 0.05  # by which a mean must be worse than held out, beyond chance
-_SPLIT_P = 0.05  # of the intervals
+_INTERVAL_P = 0.05  # outside the intervals
 
 _NAMES = ["signal", "target", "reference", "week", "low", "high", "statistic", "p", "level", "alarm"]
 _CLASS_NAMES = ["target", "label", "reference", "week"]
@@ -304,7 +304,7 @@ def _precision(held_out: Profile, week: Profile, place: int, target: str) -> dic
         estimate += float(wrong_by.mean())
         variance += float(wrong_by.var()) / len(wrong_by)
         row["reference"] = float(held_out.right[was, place].mean())
-    margin = float(stats.norm.isf(_SPLIT_P / 2)) * variance**0.5
+    margin = float(stats.norm.isf(_INTERVAL_P / 2)) * variance**0.5
     low, high = max(0.0, estimate - margin), min(1.0, estimate + margin)
     return {**row, "week": min(1.0, max(0.0, estimate)), "low": low, "high": high, "statistic": float(now.sum())}
 

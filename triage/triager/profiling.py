@@ -36,7 +36,7 @@ def observe(decider: Decider, texts: Sequence[str], reading: Reading) -> Profile
     probability = {target: values.astype(np.float64) for target, values in decided.probabilities.items()}
     entropy = [-(p * np.log(np.maximum(p, _LEAST))).sum(1) for p in probability.values()]
     return Profile(
-        classes={target: labels.tolist() for target, labels in decider.labels.items()},
+        classes={target: decider.labels[target].tolist() for target in probability},
         best=np.column_stack([decided.best[target] for target in probability]).astype(np.int32),
         probability=np.column_stack([p[row, decided.best[t]] for t, p in probability.items()]).astype(np.float32),
         entropy=np.column_stack(entropy).astype(np.float32),
