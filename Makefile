@@ -57,6 +57,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/reuse.py
 	$(BIN)/python tests/benchmarks/index.py
 	$(BIN)/python tests/benchmarks/vectors.py
+	$(BIN)/python tests/benchmarks/report.py
 	$(BIN)/python tests/benchmarks/speed.py
 
 clean:
