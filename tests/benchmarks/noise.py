@@ -171,8 +171,8 @@ def page(results: dict[str, list[dict[str, Any]]]) -> str:
     lines = [
         "# Wrong labels found",
         "",
-        "By `tests/benchmarks/noise.py`, split `train`, seeds 0 to 4 (one where a row says so); means in per cent, the",
-        "worst seed in brackets. Must, with a tenth flipped: 70 recall at 60 precision. `estimated` is the share of",
+        "By `tests/benchmarks/noise.py`, split `train`, the first of seeds 0 to 4, as many as a row says; means in per cent,",
+        "the worst seed in brackets. Must, with a tenth flipped: 70 recall at 60 precision. `estimated` is the share of",
         "wrong labels that the rule of `label_suspects` reckons with, told by nobody.",
         "",
         "| set | tables | flips | target | rule | seeds | recall | precision | listed | estimated |",
