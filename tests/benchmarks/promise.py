@@ -154,12 +154,13 @@ def report(rows: list[dict[str, Any]]) -> str:
     order = {name: place for place, name in enumerate(SETS)}
     groups = frame.groupby(["set", "kind", "target"], sort=False)
     for (name, kind, target), part in sorted(
-        groups, key=lambda one: (one[0][1] != "rows", order[one[0][0]], one[0][2])
+        groups, key=lambda one: (KINDS.index(one[0][1]), order[one[0][0]], one[0][2])
     ):
         share = part["n_right"] / part["n_assigned"].where(part["n_assigned"] > 0)
         held = share.isna() | (share >= part["promise"])  # nothing assigned breaks no promise
         said = [verdict(*row) for row in part[["n_right", "n_assigned", "promise"]].itertuples(index=False)]
         must = {True: "yes", False: "**no**"}[bool(held.mean() >= MUST)] if kind != AUTHOR else ""
+        must += ", so far" if must and len(part) < N_SPLITS else ""
         n_right, n_assigned = int(part["n_right"].sum()), int(part["n_assigned"].sum())
         pooled = f"{100 * n_right / max(n_assigned, 1):.1f}"
         if kind == AUTHOR:
