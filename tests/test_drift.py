@@ -337,4 +337,4 @@ def test_unchanged_weeks_raise_few_alarms_and_a_new_topic_is_found(asked):
         return found
 
     assert n_alarms(None) <= 2
-    assert n_alarms("surveying_mapping") >= 14
+    assert n_alarms("land_use_planning") >= 16
