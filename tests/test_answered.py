@@ -25,14 +25,14 @@ from triage.archive import Archive, Item
 from triage.decision import fit_threshold
 from triage.errors import ArchiveError, BundleError
 from triage.register import Documents
-from triage.reuse import SIGNALS, ReuseModel
+from triage.reuse import ReuseModel
 from triage.triager import Reuse, answered
 from triage.triager import following as followed
 from triage.triager.answered import Records
 from triage.triager.following import Following, record_of
 
 SECRET = "quảnchuối"
-CERTAIN = ReuseModel(dict(zip(SIGNALS, (2.0, 0.8, 0.4, 0.2), strict=True)), none=-4.0)
+CERTAIN = ReuseModel(ReuseModel.unfitted().weights, none=-4.0)
 ALWAYS = replace(fit_threshold([0.9, 0.8], [1, 1], promise=None), value=0.0)
 ITEMS = [
     Item("a1", "Who grants a licence to sell liquor by retail?", "The commune does.", topic="liquor"),

@@ -192,7 +192,7 @@ def test_row_does_not_depend_on_the_others(texts):
 def test_row_does_not_depend_on_the_chunk():
     texts = [f"{TEXTS[number % len(TEXTS)]} {number % 7}" for number in range(2500)]
     X = FITTED.transform(texts)
-    assert same(FITTED.transform_words([FITTED.words(texts)], len(texts)), X)
+    assert same(FITTED.read(texts).X, X)
     for row in (0, 255, 256, 1023, 1024, 2499):
         assert same(FITTED.transform([texts[row]]), X[row])
 
@@ -346,7 +346,8 @@ def test_text_of_a_megabyte_is_read():
 @example(["rượu", "zzz", "a zzz", "", "rượu zzz b"])
 @few
 def test_known_shares_are_shares(texts):
-    X, known = FITTED.read_words([FITTED.words(texts)], len(texts))
+    seen = FITTED.read(texts)
+    X, known = seen.X, seen.known_shares
     assert same(X, FITTED.transform(texts))
     assert known.shape == (len(texts), len(BLOCKS))
     assert (known >= 0).all()
@@ -355,7 +356,7 @@ def test_known_shares_are_shares(texts):
 
 def test_known_shares_of_known_unknown_and_empty_texts():
     texts = [TEXTS[0], "rượu", "qqq www", "", "rượu qqq www jjj"]
-    _, known = FITTED.read_words([FITTED.words(texts)], len(texts))
+    known = FITTED.read(texts).known_shares
     assert known[0] == pytest.approx([1, 1, 1])
     assert known[1] == pytest.approx([1, 1, 0])  # one word has no pairs
     assert known[3] == pytest.approx([0, 0, 0])
@@ -386,7 +387,7 @@ def test_held_out_shares_are_at_most_the_known_shares(min_df):
     texts = [*TEXTS, "rượu vang", "licence", "giấy", "rượuphong"]
     vectorizer = QuestionVectorizer(min_df=min_df)
     X = vectorizer.fit_transform(texts)
-    _, known = vectorizer.read_words([vectorizer.words(texts)], len(texts))
+    known = vectorizer.read(texts).known_shares
     held_out = vectorizer.held_out_shares(X, np.arange(len(texts)))
     assert (held_out >= 0).all()
     assert (held_out <= known + 1e-6).all()

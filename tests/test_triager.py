@@ -360,7 +360,7 @@ def linear_part(triager, text, decision, day):
     reading = triager.reader.read([text])
     label = triager.classes_[decision.target].tolist().index(decision.label)
     pull = triager.reader.pull(reading, triager.reader.meaning(day)[0], decision.target, label)
-    return float(reading.X.data.astype(float) @ pull)
+    return float(reading.seen.X.data.astype(float) @ pull)
 
 
 @pytest.mark.parametrize("desk", ["triager", "desk_triager"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from triage.dataset import OUT_OF_SCOPE_COLUMN, read_abbreviations, read_questions, read_table
+from triage.encoder import CachedEncoder, Encoder, open_encoder
 from triage.errors import RecipeError
 from triage.training import TrainingOptions, out_of_scope_texts, train
 from triage.triager import Triager
@@ -36,6 +37,7 @@ _TABLES = {
     "desk": {"name", "language", "licence", "intended_use", "data", "limits"},
     "data": {*_FILES, "text", "targets", "split", "train_on", "measure_on", "groups"},
     "training": {option.name for option in fields(TrainingOptions)} | {"random_state"},
+    "encoder": {"source", "cache"},
     "reuse": {"oldest_days"},
     "promise": None,
 }
@@ -43,12 +45,15 @@ _KINDS: dict[str, dict[str, Any]] = {
     "training": {
         "loss": str,
         "C": int | float,
+        "encoder_weight": int | float,
         "char_ngrams": list,
         "unmarked_copies": bool,
         "name_classes": bool,
         **dict.fromkeys(("n_folds", "max_weights", "word_ngrams", "pair_window", "min_df", "n_bits", "n_jobs"), int),
+        "encoder_landmarks": int,
         "random_state": int,
     },
+    "encoder": {"source": str, "cache": str},
     "reuse": {"oldest_days": int},
 }
 
@@ -61,7 +66,7 @@ class Recipe:
     ----------
     path : Path
         The recipe; paths in it are relative to its folder.
-    desk, data, training, reuse, promise : dict
+    desk, data, training, encoder, reuse, promise : dict
         Its tables.
     """
 
@@ -69,6 +74,7 @@ class Recipe:
     desk: dict[str, Any]
     data: dict[str, Any]
     training: dict[str, Any]
+    encoder: dict[str, Any]
     reuse: dict[str, Any]
     promise: dict[str, float]
 
@@ -83,7 +89,8 @@ def read_recipe(path: str | Path) -> Recipe:
     Parameters
     ----------
     path : str or Path
-        A TOML file with tables ``desk``, ``data``, ``training``, ``reuse`` and ``promise``.
+        A TOML file with tables ``desk``, ``data``, ``training``, ``encoder``, ``reuse`` and
+        ``promise``.
 
     Returns
     -------
@@ -125,14 +132,22 @@ def read_recipe(path: str | Path) -> Recipe:
         for name, kind in kinds.items()
         if isinstance(tree.get(table), dict) and name in tree[table] and not _is(tree[table][name], kind)
     ]
-    oldest = tree["reuse"].get("oldest_days", 0) if isinstance(tree.get("reuse"), dict) else 0
-    if isinstance(oldest, int) and oldest < 0:
-        problems.append(f"[reuse] oldest_days must be at least 0, got {oldest}")
-    if isinstance(data, dict) and "archive" not in data and "reuse" in tree.get("promise", ()):
-        problems.append("[promise] reuse needs an archive of answers; name it in [data]")
+    problems += _contradictions(tree)
     if problems:
         raise RecipeError(path=path, problems=problems)
     return Recipe(path, *(dict(tree.get(name, {})) for name in _TABLES))
+
+
+def _contradictions(tree: dict[str, Any]) -> Iterator[str]:
+    """Say what a recipe's tables lack or have beyond each other."""
+    encoder, reuse, data = (tree.get(name, {}) for name in ("encoder", "reuse", "data"))
+    if isinstance(encoder, dict) and encoder and "source" not in encoder:
+        yield "[encoder] must name its source"
+    oldest = reuse.get("oldest_days", 0) if isinstance(reuse, dict) else 0
+    if isinstance(oldest, int) and oldest < 0:
+        yield f"[reuse] oldest_days must be at least 0, got {oldest}"
+    if isinstance(data, dict) and "archive" not in data and "reuse" in tree.get("promise", ()):
+        yield "[promise] reuse needs an archive of answers; name it in [data]"
 
 
 def _is(value: Any, kind: Any) -> bool:
@@ -204,9 +219,19 @@ def _trained(recipe: Recipe, chosen: pd.DataFrame, progress: Callable[[str], Non
         language=recipe.desk.get("language"),
         abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),
         options=TrainingOptions(**options),
+        encoder=_encoder(recipe),
         description={**recipe.desk, "recipe": recipe.path.name},
         progress=progress,
     )
+
+
+def _encoder(recipe: Recipe) -> Encoder | None:
+    """Open the encoder that the recipe names, with its vectors kept on disk where it says so."""
+    if "source" not in recipe.encoder:
+        return None
+    folder = recipe.path.parent
+    encoder = open_encoder(recipe.encoder["source"], folder)
+    return CachedEncoder(encoder, folder / recipe.encoder["cache"]) if "cache" in recipe.encoder else encoder
 
 
 def train_and_measure(path: str | Path, *, progress: Callable[[str], None] | None = None) -> Triager:

@@ -6,6 +6,15 @@ are the kinds that are known, ``opening`` makes one by its name, ``cache`` keeps
 
 from triage.encoder.cache import CachedEncoder
 from triage.encoder.opening import open_encoder
-from triage.encoder.protocol import Encoder, Identity, checked, clean_text, identity_of
+from triage.encoder.protocol import Encoder, Identity, checked, clean_text, identity_of, unit_vectors
 
-__all__ = ["CachedEncoder", "Encoder", "Identity", "checked", "clean_text", "identity_of", "open_encoder"]
+__all__ = [
+    "CachedEncoder",
+    "Encoder",
+    "Identity",
+    "checked",
+    "clean_text",
+    "identity_of",
+    "open_encoder",
+    "unit_vectors",
+]

@@ -1,7 +1,7 @@
 """Texts to a sparse matrix: hashed n-grams of a whole batch at once.
 
 Three blocks of features, of equal length in a row: characters within words, words and word
-bigrams, and unordered pairs of words near each other.
+bigrams, and unordered pairs of words near each other. With an encoder a fourth, dense one: what the text means.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from triage.encoder import Encoder, identity_of
+from triage.features.meaning import Meaning
 from triage.features.ngrams import BLOCKS, Indices, Ngrams, sorted_keys
+from triage.features.seen import Seen
 from triage.features.texts import check_texts, chunks
 from triage.text import Normalizer, Words
 
@@ -64,15 +67,23 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         Character n-grams and pairs of fewer training texts are dropped; words and runs of words are kept.
     n_bits : int, default=16
         Each block is hashed into ``2**n_bits`` buckets, 8 to 24.
+    encoder : Encoder or None, default=None
+        Adds a block of vectors, see `triage.encoder`.
+    encoder_weight : float, default=1.0
+        Length of what a text means in a row, beside the length 1 of all n-grams together; above 0.
+    encoder_landmarks : int, default=0
+        0 adds the vectors themselves; else how near they are to so many training texts, see `triage.features.meaning`.
 
     Attributes
     ----------
-    buckets_ : int32 array of shape (n_features_,)
-        Bucket of each feature, ascending; block ``b`` holds ``b * 2**n_bits`` and up.
-    idf_ : float32 array of shape (n_features_,)
+    buckets_ : int32 array of shape (n_ngrams_,)
+        Bucket of each n-gram's feature, ascending; block ``b`` holds ``b * 2**n_bits`` and up.
+    idf_ : float32 array of shape (n_ngrams_,)
         Inverse document frequency, ``log((1 + n) / (1 + df)) + 1`` (scikit-learn's smoothed form).
     unknown_idf_ : float
         The same for an n-gram of no training text.
+    n_ngrams_ : int
+        Number of columns of n-grams, the first ones.
     n_features_ : int
         Number of columns.
 
@@ -99,6 +110,9 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         pair_window: int = 3,
         min_df: int = 2,
         n_bits: int = 16,
+        encoder: Encoder | None = None,
+        encoder_weight: float = 1.0,
+        encoder_landmarks: int = 0,
     ) -> None:
         self.language = language
         self.abbreviations = abbreviations
@@ -107,6 +121,9 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         self.pair_window = pair_window
         self.min_df = min_df
         self.n_bits = n_bits
+        self.encoder = encoder
+        self.encoder_weight = encoder_weight
+        self.encoder_landmarks = encoder_landmarks
 
     # --- learning -------------------------------------------------------------------------------
 
@@ -152,6 +169,26 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         ValueError
             If an option is out of range, or no text holds a word.
         """
+        return self.fit_read(texts).X
+
+    def fit_read(self, texts: Iterable[str]) -> Seen:
+        """Learn from texts and return all that is seen of them.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+
+        Returns
+        -------
+        Seen
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If an option is out of range, or no text holds a word.
+        """
         found = check_texts(texts)
         self._begin()
         size = len(BLOCKS) << self.n_bits
@@ -168,8 +205,13 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         self.buckets_ = kept.astype(np.int32)
         self.idf_ = (np.log((1 + len(found)) / (1 + frequency[kept])) + 1).astype(np.float32)
         self.unknown_idf_ = float(np.log(1 + len(found)) + 1)
+        self._meaning, vectors = None, None
+        if self.encoder is not None:
+            self._meaning, vectors = Meaning.fit(
+                self.encoder, self._normalizer, found, self.encoder_weight, self.encoder_landmarks
+            )
         self._prepare()
-        return self._matrix([self._known(part) for part in parts], len(found))[0]
+        return self._seen(*self._matrix([self._known(part) for part in parts], len(found)), vectors)
 
     def _begin(self) -> None:
         """Check the options, and make what they ask for."""
@@ -181,6 +223,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             ("pair_window", self.pair_window, 0, 20),
             ("min_df", self.min_df, 1, 1_000_000),
             ("n_bits", self.n_bits, 8, 24),
+            ("encoder_weight", self.encoder_weight, 1e-3, 1e3),
+            ("encoder_landmarks", self.encoder_landmarks, 0, 10_000),
         ):
             if not low <= value <= high:
                 raise ValueError(f"{name} must be in [{low}, {high}], got {value}")
@@ -196,12 +240,13 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
 
     def _prepare(self) -> None:
         """Derive the look-up tables from what was learnt."""
-        self.n_features_ = len(self.buckets_)
+        self.n_ngrams_ = len(self.buckets_)
+        self.n_features_ = self.n_ngrams_ + (0 if self._meaning is None else self._meaning.n_columns)
         self._column_of = np.full(len(BLOCKS) << self.n_bits, -1, np.int32)
-        self._column_of[self.buckets_] = np.arange(self.n_features_, dtype=np.int32)
+        self._column_of[self.buckets_] = np.arange(self.n_ngrams_, dtype=np.int32)
         self._block_of = (self.buckets_ >> self.n_bits).astype(np.int64)
         self._unknown_square = self.unknown_idf_**2
-        self._one_row = sp.csr_matrix((1, self.n_features_), dtype=np.float32)
+        self._one_row = sp.csr_matrix((1, self.n_ngrams_), dtype=np.float32)
 
     # --- the hot path ---------------------------------------------------------------------------
 
@@ -227,7 +272,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "idf_")
         found = check_texts(texts)
-        return self.transform_words(self._chunks(found), len(found))
+        return Seen.joined([self.read(part) for part in chunks(found, _CHUNK_TEXTS)] or [self.read([])]).X
 
     def words(self, texts: Sequence[str]) -> Words:
         """Return the normalised words that the features are made of.
@@ -248,37 +293,51 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "idf_")
         return self._normalizer.words(texts)
 
-    def transform_words(self, chunks: Iterable[Words], n_texts: int) -> sp.csr_matrix:
-        """Return the matrix of texts already split into words.
+    def read(self, texts: Sequence[str], words: Words | None = None) -> Seen:
+        """Return all that is seen of a batch of texts.
 
         Parameters
         ----------
-        chunks : iterable of Words
-            Batches, in order.
-        n_texts : int
-            Texts in all batches together.
+        texts : sequence of str, of length n_texts
+        words : Words, optional
+            What `words` gave for them.
+
+        Returns
+        -------
+        Seen
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        """
+        if words is None:
+            words = self.words(texts)
+        X, known_shares = self._matrix([self._counts(words, self._column_of, self.n_ngrams_)], len(texts))
+        return self._seen(X, known_shares, None if self._meaning is None else self._meaning.vectors(texts, words))
+
+    def _seen(self, X: sp.csr_matrix, known_shares: npt.NDArray[np.float64], vectors: Floats | None) -> Seen:
+        if self._meaning is None or vectors is None:
+            return Seen(X, None, X, known_shares)
+        both = sp.hstack((X, sp.csr_matrix(self._meaning.columns(vectors))), format="csr")
+        X.resize(both.shape)
+        return Seen(X, vectors, both, known_shares)
+
+    def ngrams(self, texts: Sequence[str]) -> sp.csr_matrix:
+        """Return the matrix of texts without their meaning, which takes no encoder.
+
+        Parameters
+        ----------
+        texts : sequence of str, of length n_texts
 
         Returns
         -------
         scipy.sparse.csr_matrix of shape (n_texts, n_features_), float32
         """
-        return self.read_words(chunks, n_texts)[0]
-
-    def read_words(self, chunks: Iterable[Words], n_texts: int) -> tuple[sp.csr_matrix, npt.NDArray[np.float64]]:
-        """Return the matrix of texts, and how much of each the vectorizer knows.
-
-        Parameters
-        ----------
-        chunks, n_texts
-            As in `transform_words`.
-
-        Returns
-        -------
-        X : scipy.sparse.csr_matrix of shape (n_texts, n_features_), float32
-        known_shares : float64 array of shape (n_texts, 3)
-            Share in [0, 1] of the tf-idf weight of characters, words and pairs that has a column.
-        """
-        return self._matrix([self._counts(words, self._column_of, self.n_features_) for words in chunks], n_texts)
+        parts = [self._counts(words, self._column_of, self.n_ngrams_) for words in self._chunks(texts)]
+        X, _ = self._matrix(parts, len(texts))
+        X.resize((len(texts), self.n_features_))
+        return X
 
     def _chunks(self, texts: Sequence[str]) -> Iterator[Words]:
         for chunk in chunks(texts, _CHUNK_TEXTS):
@@ -350,7 +409,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             shares.append(squares / lengths)
             per_row.append(np.bincount(part.row, minlength=n_rows))
         if not parts:
-            return sp.csr_matrix((n_texts, self.n_features_), dtype=np.float32), np.zeros((n_texts, len(BLOCKS)))
+            return sp.csr_matrix((n_texts, self.n_ngrams_), dtype=np.float32), np.zeros((n_texts, len(BLOCKS)))
         if len(parts) == 1:  # one question must not wait for copies
             columns, data, known_shares = parts[0].column, values[0], shares[0]
         else:
@@ -362,31 +421,35 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             X = copy.copy(self._one_row)
             X.data, X.indices, X.indptr = data, columns, indptr
             return X, known_shares
-        return sp.csr_matrix((data, columns, indptr), shape=(n_texts, self.n_features_)), known_shares
+        return sp.csr_matrix((data, columns, indptr), shape=(n_texts, self.n_ngrams_)), known_shares
 
-    def held_out_shares(self, X: sp.csr_matrix, groups: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def held_out_shares(self, ngrams: sp.csr_matrix, groups: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return how much of each training text features learnt without its group would know.
 
         Parameters
         ----------
-        X : scipy.sparse.csr_matrix of shape (n_texts, n_features_)
-            What `fit_transform` gave.
+        ngrams : scipy.sparse.csr_matrix of shape (n_texts, n_features_)
+            What `fit_read` gave.
         groups : intp array of shape (n_texts,)
             Codes from 0 on.
 
         Returns
         -------
         float64 array of shape (n_texts, 3)
-            As in `read_words`.
+            As in `Seen`.
         """
-        row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
-        _, cell, n_texts = np.unique(groups[row] * X.shape[1] + X.indices, return_inverse=True, return_counts=True)
-        elsewhere = np.bincount(X.indices, minlength=X.shape[1])[X.indices] - n_texts[cell]  # texts of other groups
-        least = np.where(self._block_of == BLOCKS.index("words"), 1, self.min_df)[X.indices]
-        place = row * len(BLOCKS) + self._block_of[X.indices]
+        row = np.repeat(np.arange(ngrams.shape[0]), np.diff(ngrams.indptr))
+        _, cell, n_texts = np.unique(
+            groups[row] * ngrams.shape[1] + ngrams.indices, return_inverse=True, return_counts=True
+        )
+        elsewhere = (
+            np.bincount(ngrams.indices, minlength=ngrams.shape[1])[ngrams.indices] - n_texts[cell]
+        )  # texts of other groups
+        least = np.where(self._block_of == BLOCKS.index("words"), 1, self.min_df)[ngrams.indices]
+        place = row * len(BLOCKS) + self._block_of[ngrams.indices]
         known, whole = (
-            np.bincount(place, data**2, X.shape[0] * len(BLOCKS)).reshape(-1, len(BLOCKS))
-            for data in (np.where(elsewhere >= least, X.data, 0), X.data)
+            np.bincount(place, data**2, ngrams.shape[0] * len(BLOCKS)).reshape(-1, len(BLOCKS))
+            for data in (np.where(elsewhere >= least, ngrams.data, 0), ngrams.data)
         )
         block = whole[:, [BLOCKS.index("words")]]  # all words of a training text are known, and blocks are equally long
         shares: npt.NDArray[np.float64] = np.minimum(known / np.where(block > 0, block, 1), 1)
@@ -417,20 +480,33 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
     # --- storing --------------------------------------------------------------------------------
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-        """Return options as JSON values, and what was learnt as arrays."""
+        """Return options as JSON values, and what was learnt as arrays; of an encoder, what tells it from others."""
         check_is_fitted(self, "idf_")
-        options = self.get_params()
+        options = self.get_params(deep=False)
         options["char_ngrams"] = list(self.char_ngrams)
         options["abbreviations"] = dict(self.abbreviations or {})
-        return {**options, "unknown_idf": self.unknown_idf_}, {"buckets": self.buckets_, "idf": self.idf_}
+        options["unknown_idf"] = self.unknown_idf_
+        arrays = {"buckets": self.buckets_, "idf": self.idf_}
+        encoder = options.pop("encoder")
+        if encoder is None or self._meaning is None:
+            return {name: value for name, value in options.items() if not name.startswith("encoder")}, arrays
+        meaning, of_meaning = self._meaning.to_state()
+        return {**options, "encoder": identity_of(encoder).to_dict(), "meaning": meaning}, {**arrays, **of_meaning}
 
     @classmethod
-    def from_state(cls, options: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """Return a fitted vectorizer from what `to_state` gave."""
-        own = {name: value for name, value in options.items() if name != "unknown_idf"}
-        vectorizer = cls(**{**own, "char_ngrams": tuple(options["char_ngrams"])})
+    def from_state(
+        cls, options: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], encoder: Encoder | None = None
+    ) -> Self:
+        """Return a fitted vectorizer from what `to_state` gave, with the encoder that it tells of."""
+        own = {name: value for name, value in options.items() if name not in ("unknown_idf", "meaning", "encoder")}
+        vectorizer = cls(**{**own, "char_ngrams": tuple(options["char_ngrams"]), "encoder": encoder})
         vectorizer._begin()
         vectorizer.buckets_, vectorizer.idf_ = arrays["buckets"], arrays["idf"]
         vectorizer.unknown_idf_ = options["unknown_idf"]
+        vectorizer._meaning = None
+        if encoder is not None:
+            vectorizer._meaning = Meaning.from_state(
+                encoder, vectorizer._normalizer, vectorizer.encoder_weight, options["meaning"], arrays
+            )
         vectorizer._prepare()
         return vectorizer

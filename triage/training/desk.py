@@ -13,6 +13,7 @@ import pandas as pd
 from triage.classifier import LOSSES, JointOptions, fit_joint, softmax
 from triage.dataset import REGISTER_TARGETS, Taxonomy, fingerprint, read_questions, read_taxonomy
 from triage.decision import fit_threshold
+from triage.encoder import Encoder, open_encoder
 from triage.features import QuestionVectorizer
 from triage.metrics import expected_calibration_error
 from triage.register import Documents, Register
@@ -22,6 +23,7 @@ from triage.training.profile import with_profile
 from triage.training.reuse import REUSE, draw_unanswered, with_reuse, without_reuse
 from triage.training.tables import (
     labelled_of,
+    meanings_of,
     out_of_scope_texts,
     read_answered,
     records_of,
@@ -31,6 +33,7 @@ from triage.triager import Reuse, Triager
 
 logger = logging.getLogger(__name__)
 
+_LANDMARKS = 2048  # where the closed form bears so many columns
 _WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
 
 
@@ -53,6 +56,7 @@ def train(
     taxonomy: Taxonomy | str | Path | None = None,
     language: str | None = None,
     abbreviations: Mapping[str, str] | None = None,
+    encoder: Encoder | str | None = None,
     options: TrainingOptions | None = None,
     description: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -104,6 +108,9 @@ def train(
         Language whose data normalises the text; the taxonomy's by default.
     abbreviations : mapping of str to str, optional
         Words to spell out.
+    encoder : Encoder or str, optional
+        Reads what texts mean, beside how they are spelt: one of `triage.encoder`, or where it is, see
+        `triage.encoder.open_encoder`. The desk needs it wherever it is loaded.
     options : TrainingOptions, optional
     description : mapping, optional
         Facts of the desk for its model card.
@@ -179,6 +186,7 @@ def train(
         f"{len(frame)} questions, {len(gathered.texts) - len(frame)} further texts to train on; "
         f"targets {', '.join(columns)}"
     )
+    several = len(columns) > 1
     features = QuestionVectorizer(
         language=language,
         abbreviations=dict(abbreviations or {}),
@@ -187,18 +195,22 @@ def train(
         pair_window=options.pair_window,
         min_df=options.min_df or (2 if len(gathered.texts) >= 3000 else 1),
         n_bits=options.n_bits,
+        encoder=open_encoder(encoder) if isinstance(encoder, str) else encoder,
+        encoder_weight=options.encoder_weight,
+        encoder_landmarks=_LANDMARKS
+        if several and options.encoder_landmarks is None
+        else options.encoder_landmarks or 0,
     )
-    if archived is None:
-        X = features.fit_transform(gathered.texts)
-    else:  # answers are searched too: their words must be known
-        answers = [answer for answer in archived["answer"] if isinstance(answer, str)]
-        X = features.fit([*gathered.texts, *answers]).transform(gathered.texts)
+    texts = gathered.texts
+    if archived is not None:  # answers are searched too: their words must be known
+        texts = [*texts, *(answer for answer in archived["answer"] if isinstance(answer, str))]
+    of_all = features.fit_read(texts)
+    seen = of_all[: len(gathered.texts)]
     say(f"{features.n_features_} features; training")
-    several = len(columns) > 1
     loss = options.loss or LOSSES[0 if several else 1]
     group_of = pd.factorize(pd.Series(gathered.groups, dtype=object))[0]
     classifier, held_out = fit_joint(
-        X,
+        seen.X,
         gathered.labels,
         options=JointOptions(
             loss=loss,
@@ -229,19 +241,20 @@ def train(
             "accuracy": float(right.mean()),
             "ece": expected_calibration_error(sure, right),
         }
-    inside = scope_statistics(scores, features.held_out_shares(X, group_of)[: len(frame)])
+    inside = scope_statistics(scores, features.held_out_shares(seen.ngrams, group_of)[: len(frame)])
     outside = None
     if oos is not None:
         messages = out_of_scope_texts(oos, text)
-        X_outside, known_shares = features.read_words([features.words(messages)], len(messages))
-        scores = classifier.combination_scores(classifier.scores(X_outside))
-        outside = scope_statistics(scores, known_shares)
+        read = features.read(messages)
+        outside = scope_statistics(classifier.combination_scores(classifier.scores(read.X)), read.known_shares)
+    records = records_of(frame, text, archived, language)
     triager = Triager(
         features=features,
         classifier=classifier,
         scope=fit_scope(inside, outside),
         thresholds=thresholds,
-        records=records_of(frame, text, archived, language),
+        records=records,
+        meanings=meanings_of(features, records, texts, of_all),
         fingerprint=fingerprint(frame, [text, *columns.values()]),
         metrics={"held_out": metrics, "n_questions": len(frame), "grouped_by": groups},
         description=dict(description or {}),
@@ -251,11 +264,13 @@ def train(
         reuse=reuse,
         n_jobs=options.n_jobs,
     )
-    held_out_rows = X[: len(frame)], held_out[: len(frame)]
+    held_out_rows = seen[: len(frame)], held_out[: len(frame)]
     triager = with_profile(triager, gathered.texts[: len(frame)], held_out_rows, inside, truth)
     if asked_again is None:
         return without_reuse(triager, (promise or {}).get(REUSE))
     say(f"learning reuse from {len(asked_again)} re-asks")
     unanswered = draw_unanswered(truth.get("matter", []), archived, len(gathered.reasks), random_state)
     rows = [*gathered.reasks, *unanswered]
-    return with_reuse(triager, asked_again, text, (X[rows], held_out[rows]), (promise or {}).get(REUSE), random_state)
+    return with_reuse(
+        triager, asked_again, text, (seen[rows], held_out[rows]), (promise or {}).get(REUSE), random_state
+    )

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
+from triage.features import Seen
 from triage.triager import Triager
 from triage.triager.profiling import observe
 from triage.triager.reading import Reading
@@ -20,7 +20,7 @@ _SEED = 0  # of the rows that are kept
 def with_profile(
     triager: Triager,
     texts: Sequence[str],
-    held_out: tuple[sp.csr_matrix, npt.NDArray[Any]],
+    held_out: tuple[Seen, npt.NDArray[Any]],
     scope_statistics: npt.NDArray[Any],
     truth: Mapping[str, Sequence[Any]],
 ) -> Triager:
@@ -31,7 +31,7 @@ def with_profile(
     triager : Triager
     texts : sequence of str, of length n_texts
         The table's.
-    held_out : tuple of csr matrix and float array of n_texts rows
+    held_out : tuple of Seen and float array of n_texts rows
         Their features, and their scores as if they had not been trained on.
     scope_statistics : float array of shape (n_texts, n_statistics)
         What the scope detector looks at, held out as well.
@@ -42,10 +42,10 @@ def with_profile(
     -------
     Triager
     """
-    X, scores = held_out
-    outcome_scores = triager.reader.outcome_scores(X, scores)
+    seen, scores = held_out
+    outcome_scores = triager.reader.outcome_scores(seen.ngrams, scores)
     scope = triager.scope.score(scope_statistics)
-    profile = observe(triager.decider, texts, Reading(X, scores, outcome_scores, scope, np.zeros(len(texts), bool)))
+    profile = observe(triager.decider, texts, Reading(seen, scores, outcome_scores, scope, np.zeros(len(texts), bool)))
     right = [
         np.array(labels, object)[profile.best[:, place]] == np.array(truth[target], object)
         for place, (target, labels) in enumerate(profile.classes.items())

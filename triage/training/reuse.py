@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import scipy.sparse as sp
 from sklearn.metrics import roc_auc_score
 
 from triage.decision import fit_threshold
+from triage.features import Seen
 from triage.metrics import expected_calibration_error
 from triage.reuse import MOST_POSSIBLE, fit_reuse
 from triage.triager import Triager
@@ -55,7 +55,7 @@ def with_reuse(
     triager: Triager,
     reasks: pd.DataFrame,
     text: str,
-    trained: tuple[sp.csr_matrix, npt.NDArray[Any]],
+    trained: tuple[Seen, npt.NDArray[Any]],
     promise: float | None,
     random_state: int,
 ) -> Triager:
@@ -69,7 +69,7 @@ def with_reuse(
         answer fits. As text; the rows that have the first were trained on.
     text : str
         Its column of questions.
-    trained : tuple of csr matrix and float array
+    trained : tuple of Seen and float array
         Features of these rows, then of questions that no answer fits; and their scores as if they had not been trained
         on.
     promise : float or None
@@ -85,8 +85,8 @@ def with_reuse(
         return without_reuse(triager, promise)
     near_misses = triager.reader.read(reasks[text][~fits].tolist())
     n_fits = int(fits.sum())
-    X = sp.vstack([trained[0][:n_fits], near_misses.X]).tocsr()
-    places, signals = _signals(triager, X, np.vstack([trained[1][:n_fits], near_misses.scores]))
+    seen = Seen.joined([trained[0][:n_fits], near_misses.seen])
+    places, signals = _signals(triager, seen, np.vstack([trained[1][:n_fits], near_misses.scores]))
     about, fits = np.concatenate((about[fits], about[~fits])), np.arange(len(about)) < n_fits
     row_of = {record["id"]: row for row, record in enumerate(triager.records)}
     named = places == np.array([row_of.get(id, -1) for id in about])[:, None]
@@ -104,7 +104,7 @@ def with_reuse(
     sure, correct = held_out.max(1)[told], (best == right)[told]
     measured = _measured(sure, correct)
     # Among the questions that come are some that no answer is about: a promise counts what they would be offered.
-    if trained[0].shape[0] > n_fits:
+    if len(trained[0]) > n_fits:
         offered = model.probability(_signals(triager, trained[0][n_fits:], trained[1][n_fits:])[1])
         assert offered is not None
         sure, correct = np.append(sure, offered.max(1)), np.append(correct, np.zeros(len(offered), bool))
@@ -118,8 +118,8 @@ def with_reuse(
     return replace(triager, reuse=reuse, metrics={**triager.metrics, REUSE: measured})
 
 
-def _signals(triager: Triager, X: sp.csr_matrix, scores: Floats) -> tuple[npt.NDArray[np.intp], dict[str, Floats]]:
-    return triager.suggester.signals(X, triager.reader.outcome_scores(X, scores), MOST_POSSIBLE)
+def _signals(triager: Triager, seen: Seen, scores: Floats) -> tuple[npt.NDArray[np.intp], dict[str, Floats]]:
+    return triager.suggester.signals(seen, triager.reader.outcome_scores(seen.ngrams, scores), MOST_POSSIBLE)
 
 
 def _measured(sure: Floats, correct: npt.NDArray[np.bool_]) -> dict[str, Any]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from triage.archive import COLUMNS, Archive
 from triage.archive.items import split_basis
 from triage.dataset import REGISTER_TARGETS, checks, day_of, read_questions, read_table
 from triage.errors import DatasetError, Fault
-from triage.features import check_texts
+from triage.features import QuestionVectorizer, Seen, check_texts
 from triage.register import BODY
 from triage.text import mask_personal_data
 
@@ -221,3 +223,34 @@ def _basis_of(cell: Any) -> dict[str, list[str]]:
     """Return the legal basis of an answer, a list or one text, as a record has it."""
     entries = split_basis(cell) if isinstance(cell, (str, list, tuple)) else ()
     return {"legal_basis": list(entries)} if entries else {}
+
+
+def meanings_of(
+    features: QuestionVectorizer, records: Sequence[Mapping[str, Any]], texts: Sequence[str], seen: Seen
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.float16]] | None:
+    """Return the vectors of questions to suggest and of their answers; None without an encoder.
+
+    Parameters
+    ----------
+    features : QuestionVectorizer
+    records : sequence of mapping, of length n_records
+        With ``question`` and ``answer``, which may be None.
+    texts : sequence of str
+    seen : Seen
+        Of these texts, which need not be read again: an encoder takes its time.
+
+    Returns
+    -------
+    tuple of two float16 arrays of shape (n_records, dim), or None
+    """
+    known = seen.vectors
+    if known is None:
+        return None
+    place = {text: row for row, text in enumerate(texts)}
+    new = sorted({record[part] or "" for record in records for part in ("question", "answer")} - {*place})
+    place |= {text: len(known) + row for row, text in enumerate(new)}
+    vectors = features.read(new).vectors
+    assert vectors is not None
+    both = np.vstack((known, vectors)).astype(np.float16)
+    questions, answers = (both[[place[record[part] or ""] for record in records]] for part in ("question", "answer"))
+    return questions, answers

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from triage.features import QuestionVectorizer
+from triage.features import QuestionVectorizer, Seen
 from triage.index import common_features, leave_out, unit_rows
 
 Floats = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.intp]
 Likely = Callable[[int], list[str]]
 
+_OF_ANSWERS = {"answer": "question", "answer_meaning": "meaning"}  # signals, and what stands in for them
 _MOST_PAIRS = 1 << 22  # of texts and earlier questions at once; bounds memory
 
 
@@ -30,12 +31,13 @@ class Answered(Protocol):
     def has(self, column: str) -> bool:
         """Say whether any of them may have a label."""
 
-    def found(self, X: sp.csr_matrix, likely: Likely) -> Iterator[tuple[Rows, Found]]:
+    def found(self, seen: Seen, likely: Likely) -> Iterator[tuple[Rows, Found]]:
         """Return what may serve some texts, part by part, in their order.
 
         Parameters
         ----------
-        X : scipy.sparse.csr_matrix of shape (n_texts, n_features)
+        seen : Seen
+            The texts.
         likely : callable
             Gives the ids of the likeliest matters of a text.
 
@@ -54,10 +56,10 @@ class Found(Protocol):
     def records(self) -> Sequence[Mapping[str, Any]]:
         """``id``, ``question``, ``answer`` or None, and what is known of an answer: labels, matter, days."""
 
-    def cosines(self, X: sp.csr_matrix) -> tuple[Floats, Floats | None]:
-        """Return the cosines of texts with each question and each answer, (n_texts, n_found).
+    def signals(self, seen: Seen) -> dict[str, Floats]:
+        """Return how near texts are to each question and answer, (n_texts, n_found) each, as `triage.reuse.SIGNALS`.
 
-        Where a question has no answer it stands in for it; None where none has one.
+        Where a question has no answer it stands in for it; where none has one, nothing is said of answers.
         """
 
     def codes(self, column: str, labels: Sequence[Any]) -> Rows:
@@ -70,6 +72,18 @@ def codes_of(records: Sequence[Mapping[str, Any]], column: str, labels: Sequence
     return np.array([place.get(record.get(column), len(labels)) for record in records], np.intp)
 
 
+def with_answers(signals: Mapping[str, Floats], has_answer: npt.NDArray[np.bool_]) -> dict[str, Floats]:
+    """Let a question stand in for the answer that it lacks; drop what is said of answers where there are none."""
+    stand_in = {answer: signals[question] for answer, question in _OF_ANSWERS.items() if answer in signals}
+    if not has_answer.any():
+        return {name: signal for name, signal in signals.items() if name not in stand_in}
+    return {**signals, **{name: np.where(has_answer, signals[name], other) for name, other in stand_in.items()}}
+
+
+def _clipped(cosines: Floats) -> Floats:
+    return np.clip(cosines, 0, 1, out=cosines)  # rounding must not part equals
+
+
 @dataclass(frozen=True, eq=False)
 class _AllFound:
     """All records of a bundle."""
@@ -77,6 +91,7 @@ class _AllFound:
     records: Sequence[Mapping[str, Any]]
     questions: sp.csr_matrix
     answers: sp.csr_matrix
+    meanings: tuple[Floats, Floats] | None
 
     @cached_property
     def _by_feature(self) -> tuple[sp.csr_matrix, sp.csr_matrix]:
@@ -91,14 +106,14 @@ class _AllFound:
     def _codes_of(self) -> dict[str, Rows]:
         return {}
 
-    def cosines(self, X: sp.csr_matrix) -> tuple[Floats, Floats | None]:
-        rows = unit_rows(X)
-        question, answer = (self._products(rows, part) for part in self._by_feature)
-        return question, np.where(self._has_answer, answer, question) if self._has_answer.any() else None
-
-    def _products(self, rows: sp.csr_matrix, by_feature: sp.csr_matrix) -> Floats:
-        cosines: Floats = (rows @ by_feature).toarray()
-        return np.clip(cosines, 0, 1, out=cosines)  # rounding must not part equals
+    def signals(self, seen: Seen) -> dict[str, Floats]:
+        rows = unit_rows(seen.ngrams)
+        question, answer = (_clipped((rows @ part).toarray()) for part in self._by_feature)
+        signals = {"question": question, "answer": answer}
+        if self.meanings is not None and seen.vectors is not None:
+            question, answer = (_clipped(seen.vectors @ part.T.astype(np.float32)) for part in self.meanings)
+            signals |= {"meaning": question, "answer_meaning": answer}
+        return with_answers(signals, self._has_answer)
 
     def codes(self, column: str, labels: Sequence[Any]) -> Rows:
         if column not in self._codes_of:
@@ -114,10 +129,13 @@ class Records:
     ----------
     features : QuestionVectorizer
     records : list of mapping
+    meanings : tuple of two float arrays of shape (n_records, dim), or None
+        Vectors of the questions and of the answers, with an encoder.
     """
 
     features: QuestionVectorizer
     records: list[dict[str, Any]]
+    meanings: tuple[Floats, Floats] | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -129,15 +147,17 @@ class Records:
     @cached_property
     def _all(self) -> _AllFound:
         """All of them by their features, made when they are first asked for."""
-        questions = self.features.transform([record["question"] for record in self.records])
-        answers = self.features.transform([record["answer"] or "" for record in self.records])
-        return _AllFound(self.records, _rare_rows(questions), _rare_rows(answers))
+        questions, answers = (
+            _rare_rows(self.features.ngrams([record[part] or "" for record in self.records]))
+            for part in ("question", "answer")
+        )
+        return _AllFound(self.records, questions, answers, self.meanings)
 
-    def found(self, X: sp.csr_matrix, likely: Likely) -> Iterator[tuple[Rows, Found]]:
+    def found(self, seen: Seen, likely: Likely) -> Iterator[tuple[Rows, Found]]:
         """Return all of them for every text, see `Answered`."""
         step = max(1, _MOST_PAIRS // max(1, len(self.records)))
-        for start in range(0, X.shape[0], step):
-            yield np.arange(start, min(start + step, X.shape[0])), self._all
+        for start in range(0, len(seen), step):
+            yield np.arange(start, min(start + step, len(seen))), self._all
 
 
 def _rare_rows(X: sp.csr_matrix) -> sp.csr_matrix:

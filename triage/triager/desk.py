@@ -19,6 +19,7 @@ from triage.bundle import load_bundle, save_bundle
 from triage.classifier import JointClassifier, softmax
 from triage.dataset import Taxonomy, checks
 from triage.decision import REASON_OF_CODE, Threshold
+from triage.encoder import Encoder
 from triage.errors import BundleError, Fault
 from triage.evaluation import Evaluation, evaluate
 from triage.features import QuestionVectorizer, check_texts, chunks
@@ -31,7 +32,7 @@ from triage.triager.deciding import Decided, Decider
 from triage.triager.following import Following
 from triage.triager.profiling import observe
 from triage.triager.reading import MATTER, Reader, Reading, as_days
-from triage.triager.storing import contents_of, parts_of
+from triage.triager.storing import contents_of, encoder_of, parts_of
 from triage.triager.suggesting import Reuse, Suggester
 
 _CHUNK_TEXTS = 1024  # texts read at once; bounds memory, and rows do not depend on it
@@ -67,6 +68,8 @@ class Triager:
         ``agency``; with a register only.
     reuse : Reuse
         When an answer is offered for reuse.
+    meanings : tuple of two float16 arrays of shape (n_records, dim), or None
+        Vectors of the questions in `records` and of their answers, with an encoder.
     following : Following or None
         The archive whose answers are suggested in the place of `records`, see `with_archive`.
     profile : Profile or None
@@ -87,6 +90,7 @@ class Triager:
     register: Register | None = None
     labelled: list[dict[str, Any]] = field(default_factory=list)
     reuse: Reuse = field(default_factory=Reuse)
+    meanings: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None = None
     following: Following | None = None
     profile: Profile | None = None
     n_jobs: int | None = None
@@ -129,7 +133,7 @@ class Triager:
     def suggester(self) -> Suggester:
         """The earlier questions, to be found again."""
         # An empty archive is one too, and is false.
-        answered = Records(self.features, self.records) if self.following is None else self.following
+        answered = Records(self.features, self.records, self.meanings) if self.following is None else self.following
         return Suggester(self.reader, answered, self.reuse)
 
     def with_register(self, register: Any, taxonomy: Taxonomy | None = None) -> Triager:
@@ -572,13 +576,16 @@ class Triager:
         return save_bundle(path, contents_of(self), overwrite=overwrite)
 
 
-def load(path: str | Path, *, n_jobs: int | None = None) -> Triager:
+def load(path: str | Path, *, encoder: Encoder | str | None = None, n_jobs: int | None = None) -> Triager:
     """Load a desk from a bundle.
 
     Parameters
     ----------
     path : str or Path
         Folder of a bundle, or a model's folder with the bundle in it.
+    encoder : Encoder or str, optional
+        For a desk that was trained with one: the same encoder, or where it is, see `triage.encoder.open_encoder`. One
+        of an installed package is found without.
     n_jobs : int or None, default=None
         Threads for large batches (joblib).
 
@@ -591,10 +598,12 @@ def load(path: str | Path, *, n_jobs: int | None = None) -> Triager:
     ------
     BundleError
         If the bundle is missing, damaged, changed, or of a newer format. Nothing in a bundle is executed.
+    EncoderError
+        If its encoder is not there, or is another one.
     """
     contents, _ = load_bundle(path)
     try:
-        return Triager(**parts_of(contents), n_jobs=n_jobs)
+        return Triager(**parts_of(contents, encoder_of(contents, encoder)), n_jobs=n_jobs)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BundleError(
             path=path,

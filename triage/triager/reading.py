@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from triage.classifier import JOINT, JointClassifier, Outcomes, softmax
-from triage.features import QuestionVectorizer
+from triage.features import QuestionVectorizer, Seen
 from triage.register import Competence, DatedOutcomes, NameScores, Register, to_day
 from triage.scope import ScopeDetector, scope_statistics
 
@@ -27,7 +27,8 @@ class Reading:
 
     Attributes
     ----------
-    X : scipy.sparse.csr_matrix of shape (n_texts, n_features)
+    seen : Seen
+        Their features.
     scores : float32 array of shape (n_texts, n_columns)
         Linear scores of the classifier's blocks.
     outcome_scores : float32 array of shape (n_texts, n_outcomes)
@@ -38,7 +39,7 @@ class Reading:
         Texts without a word of two letters.
     """
 
-    X: sp.csr_matrix
+    seen: Seen
     scores: npt.NDArray[Any]
     outcome_scores: npt.NDArray[Any]
     scope: npt.NDArray[Any]
@@ -99,22 +100,22 @@ class Reader:
             if block in (JOINT, MATTER)
         )
         new = self.competence.matter_of[len(self.learnt.combinations) :]
-        return NameScores(self.features.transform(names).T.tocsr(), new, float(share))
+        return NameScores(self.features.ngrams(names).T.tocsr(), new, float(share))
 
     def read(self, texts: Sequence[str]) -> Reading:
         """Return what the fitted parts see in a chunk of texts."""
         words = self.features.words(texts)
-        X, known_shares = self.features.read_words([words], len(texts))
-        scores = self.classifier.scores(X)
-        outcome_scores = self.outcome_scores(X, scores)
-        scope = self.scope.score(scope_statistics(outcome_scores, known_shares))
-        return Reading(X, scores, outcome_scores, scope, ~words.readable())
+        seen = self.features.read(texts, words)
+        scores = self.classifier.scores(seen.X)
+        outcome_scores = self.outcome_scores(seen.ngrams, scores)
+        scope = self.scope.score(scope_statistics(outcome_scores, seen.known_shares))
+        return Reading(seen, scores, outcome_scores, scope, ~words.readable())
 
-    def outcome_scores(self, X: sp.csr_matrix, scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the score of every outcome, (n_texts, n_outcomes), from features and the classifier's scores."""
+    def outcome_scores(self, ngrams: sp.csr_matrix, scores: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the score of every outcome, (n_texts, n_outcomes), from n-grams and the classifier's scores."""
         outcome_scores = self.classifier.combination_scores(scores)
         if self._names is not None:
-            outcome_scores[:, len(self.learnt.combinations) :] += self._names.scores(X)
+            outcome_scores[:, len(self.learnt.combinations) :] += self._names.scores(ngrams)
         return outcome_scores
 
     @cached_property
@@ -171,7 +172,7 @@ class Reader:
 
         Returns
         -------
-        float array, one value for each stored feature of ``reading.X``
+        float array, one value for each stored feature of ``reading.seen.X``
             Weight of the feature in the score of the label's outcomes, each by its probability among these, less that
             of all others, each by its probability among those.
         """
@@ -179,9 +180,9 @@ class Reader:
         mine = outcomes.codes[:, list(outcomes.classes).index(target)] == label
         for_label, against = np.where(mine, joint, 0), np.where(mine, 0, joint)
         difference = for_label / max(for_label.sum(), 1e-300) - against / max(against.sum(), 1e-300)
-        pulled: npt.NDArray[Any] = self.classifier.pull(reading.scores[0], difference, reading.X.indices)
+        pulled: npt.NDArray[Any] = self.classifier.pull(reading.scores[0], difference, reading.seen.X.indices)
         if self._names is not None:
-            pulled = pulled + self._names.pull(reading.X, difference[len(self.learnt.combinations) :])
+            pulled = pulled + self._names.pull(reading.seen.X, difference[len(self.learnt.combinations) :])
         return pulled
 
 

