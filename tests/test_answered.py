@@ -357,18 +357,19 @@ def test_age_that_is_no_number_of_days_is_refused(days):
 
 def test_bundle_without_answers_has_no_signal_of_answers(triager):
     records = Records(triager.features, triager.records)
-    X = triager.features.transform(ASKED)
-    ((rows, found),) = records.found(X, lambda row: [])
-    question, answer = found.cosines(X)
-    assert (rows.tolist(), question.shape, answer) == ([*range(len(ASKED))], (len(ASKED), len(triager.records)), None)
+    seen = triager.features.read(ASKED)
+    ((rows, found),) = records.found(seen, lambda row: [])
+    signals = found.signals(seen)
+    assert (rows.tolist(), [*signals]) == ([*range(len(ASKED))], ["question"])
+    assert signals["question"].shape == (len(ASKED), len(triager.records))
     assert not records.has("topic")
 
 
 def test_many_texts_are_held_against_the_records_in_parts(dated, monkeypatch):
     whole = dated.similar(ASKED * 3)
     monkeypatch.setattr(answered, "_MOST_PAIRS", 2 * len(dated.records))
-    X = dated.features.transform(ASKED * 3)
-    parts = [rows.tolist() for rows, _ in dated.suggester.answered.found(X, lambda row: [])]
+    seen = dated.features.read(ASKED * 3)
+    parts = [rows.tolist() for rows, _ in dated.suggester.answered.found(seen, lambda row: [])]
     assert parts == [[row, row + 1] for row in range(0, 18, 2)]
     assert dated.similar(ASKED * 3) == whole
 
@@ -596,13 +597,13 @@ def test_merge_that_cannot_be_saved_is_logged_and_the_desk_goes_on(offering, arc
 
 def counting(monkeypatch):
     """Count the texts whose features are made."""
-    n_texts, transform = [], type(triage.features.QuestionVectorizer()).transform
+    n_texts, read = [], triage.features.QuestionVectorizer.read
 
-    def counted(self, texts):
+    def counted(self, texts, words=None):
         n_texts.append(len(texts))
-        return transform(self, texts)
+        return read(self, texts, words)
 
-    monkeypatch.setattr(triage.features.QuestionVectorizer, "transform", counted)
+    monkeypatch.setattr(triage.features.QuestionVectorizer, "read", counted)
     return n_texts
 
 
@@ -749,7 +750,7 @@ def test_one_index_behind_the_other_is_brought_up_to_date(triager, archive, tmp_
     archive.add(Item("b1", "Where is the bus?", "Late."))
     archive.remove("a2")
     following.following.refresh()
-    following.following._questions.save(tmp_path / "index" / "questions")  # and then it is killed
+    following.following._indexes["questions"].save(tmp_path / "index" / "questions")  # and then it is killed
     del following
     for _ in range(2):
         following = triager.with_archive(archive, tmp_path / "index")

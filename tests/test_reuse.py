@@ -109,10 +109,18 @@ def test_numbers_by_hand():
 
 
 def test_short_answer_that_shares_no_word_is_ruled_out_by_that_least_of_all():
-    assert SIGNALS == {"question": 0.02, "answer": 0.1, "matter": 1e-4, "topic": 1e-3}
+    assert SIGNALS == {
+        "question": 0.02,
+        "answer": 0.1,
+        "matter": 1e-4,
+        "topic": 1e-3,
+        "meaning": 0.1,
+        "answer_meaning": 0.1,
+    }
     nothing = {name: float(ReuseModel({name: 1.0}).similarity({name: np.zeros((1, 1))})[0, 0]) for name in SIGNALS}
     assert nothing == pytest.approx({name: floor / (1 + floor) for name, floor in SIGNALS.items()}, rel=1e-5)
-    assert max(nothing, key=nothing.get) == "answer"
+    assert nothing["answer"] == max(nothing.values())
+    assert nothing["question"] < nothing["answer"]
 
 
 def test_another_answer_that_fits_as_well_halves_the_probability():
@@ -204,7 +212,7 @@ def objective(signals, right, ruled_out, model):
 @pytest.mark.parametrize("share", [0, 0.5])
 def test_weights_move_to_those_that_drew_the_questions_and_are_calibrated(share):
     model = ReuseModel({"question": 3.0, "answer": 0.3, "matter": 0.8, "topic": 0.5}, none=-2.0)
-    signals, right, groups = drawn_from(model, 3000 if share == 0 else 5000)
+    signals, right, groups = drawn_from(model, 3000 if share == 0 else 5000, names=[*model.weights])
     told, ruled_out = partly_told(right, 8, share)
     assert (ruled_out >= 0).any() == (share > 0)
     found, held_out = fit_reuse(signals, told, groups, ruled_out=ruled_out)
@@ -240,7 +248,7 @@ def test_how_sharp_the_weights_are_together_is_left_to_the_questions(size):
 
 
 def test_signals_half_as_sharp_are_given_twice_the_weight():
-    signals, right, groups = drawn_from(ReuseModel(ReuseModel.unfitted().weights, none=-4.0), 1000)
+    signals, right, groups = drawn_from(ReuseModel(ReuseModel.unfitted().weights, none=-4.0), 3000)
     blunt = {
         name: (np.sqrt((signal + SIGNALS[name]) / (1 + SIGNALS[name])) * (1 + SIGNALS[name]) - SIGNALS[name])
         for name, signal in signals.items()
@@ -277,7 +285,7 @@ def test_loss_is_the_definition_and_its_gradient_that_of_it(monkeypatch, share):
     asked_of, losses = [], []
 
     def checked(loss, start, **options):
-        points = [start, start + 0.5, np.array([0.1, 3.0, 0.0, 2.0, 1.0])]
+        points = [start, start + 0.5, np.array([0.1, 3.0, 0.0, 2.0, 0.5, 0.3, 1.0])]
         for point in points:
             near = scipy.optimize.approx_fprime(point, lambda numbers: loss(numbers)[0], 1e-3)
             asked_of.append((loss(point)[1], near))
@@ -496,8 +504,9 @@ def test_archive_that_grows_by_what_has_nothing_to_do_with_a_question_hardly_cha
     weights = {name: size * weight for name, weight in ReuseModel.unfitted().weights.items()}
     model, rng, shape = ReuseModel(weights, none=-7.5), np.random.default_rng(0), (20, 5000)
     most = {"question": 0.05, "answer": 0.1, "matter": 1e-4, "topic": 1.0}  # many are of its topic, none of its matter
+    most |= {"meaning": 0.2, "answer_meaning": 0.2}
     signals = {name: (most[name] * rng.random(shape)).astype(np.float32) for name in SIGNALS}
-    fits = {"question": 0.6, "answer": 0.2, "matter": 0.5, "topic": 0.9}
+    fits = {"question": 0.6, "answer": 0.2, "matter": 0.5, "topic": 0.9, "meaning": 0.9, "answer_meaning": 0.7}
     for name, signal in signals.items():
         signal[:, 0] = fits[name]
     few, many = (model.probability(taken(signals, columns=slice(n)))[:, 0] for n in (10, 5000))

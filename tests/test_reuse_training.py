@@ -691,6 +691,23 @@ def test_part_of_what_is_known_of_reuse_comes_back(questions, tmp_path, options)
     assert loaded.similar(ASKED, as_of="2026-02-01") == triager.similar(ASKED, as_of="2026-02-01")
 
 
+OF_OLD = ("question", "answer", "matter", "topic")  # signals of bundles of before there were encoders
+
+
+def test_bundle_of_before_encoders_knows_nothing_of_meaning(contents, desk, monkeypatch):
+    reuse = contents.settings["reuse"]
+    weights = {name: reuse["weights"][name] for name in OF_OLD}
+    settings = {**contents.settings, "reuse": {**reuse, "weights": weights}}
+    monkeypatch.setattr("triage.triager.desk.load_bundle", lambda _: (replace(contents, settings=settings), {}))
+    loaded = triage.load("a bundle")
+    assert loaded.similar(ASKED) == desk.similar(ASKED)
+    unfitted = ReuseModel.unfitted().weights
+    assert loaded.reuse.model.weights == {
+        **weights,
+        **{name: unfitted[name] for name in unfitted if name not in weights},
+    }
+
+
 @pytest.fixture(scope="module")
 def contents(desk, tmp_path_factory):
     return load_bundle(desk.save(tmp_path_factory.mktemp("bundles") / "desk"))[0]
@@ -706,6 +723,8 @@ def contents(desk, tmp_path_factory):
         ),
         {"weights": {**dict.fromkeys(SIGNALS, 1.0), "question": LARGEST_WEIGHT + 1}},
         {"weights": {"question": 2.0}},
+        *({"weights": {name: 1.0 for name in OF_OLD if name != missing}} for missing in OF_OLD),
+        {"weights": {**dict.fromkeys(SIGNALS, 1.0), "meaning": -0.1}},
         {"weights": []},
         *({"threshold": value} for value in ({}, [], None, "x")),
         *({"oldest_days": value} for value in (-1, 1.5, "30", True, [])),
