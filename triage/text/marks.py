@@ -73,7 +73,7 @@ class MarkRestorer:
                 for folded, word in zip(folded_words(words), words, strict=True):
                     forms[folded][word] += 1
                 pairs.update(zip([_BEGIN, *words], words, strict=False))
-        kept = {folded: dict(of.most_common(_MOST_FORMS)) for folded, of in forms.items() if {folded} != {*of}}
+        kept = {folded: _commonest(of) for folded, of in forms.items() if {folded} != {*of}}
         follows: dict[str, dict[str, int]] = {}
         for (before, word), count in sorted(pairs.items()):
             if count >= _LEAST_PAIRS and any(len(kept.get(fold_text(one), ())) > 1 for one in (before, word)):
@@ -134,7 +134,15 @@ class MarkRestorer:
             counts = [count for of in table.values() for count in of.values()]
             if not all(isinstance(count, int) and count > 0 for count in counts) or not all(table.values()):
                 raise ValueError("words must have counts above 0, and have not")
-        return cls(state["forms"], state["pairs"], float(state["least_share"]))
+        least_share = float(state["least_share"])
+        if not 0 < least_share <= 1:
+            raise ValueError(f"the least share of marked words must be in (0, 1], got {least_share}")
+        return cls(state["forms"], state["pairs"], least_share)
+
+
+def _commonest(forms: Mapping[str, int]) -> dict[str, int]:
+    """Return the forms seen most often, in the order in which they are stored: the first of equals is taken."""
+    return dict(sorted(sorted(forms.items(), key=lambda one: (-one[1], one[0]))[:_MOST_FORMS]))
 
 
 def marked_share(words: Words) -> float:
