@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -33,6 +36,46 @@ QUESTIONS = [
     ("My tax return is late, is there a fine?", "tax", "other_agency"),
 ]
 ABBREVIATIONS = {"UBND": "ủy ban nhân dân", "TTHC": "thủ tục hành chính", "HKD": "hộ kinh doanh"}
+
+
+class WordEncoder:
+    """A stub of an encoder: a text is the mean of its words, each of which has a random direction of its own.
+
+    Parameters
+    ----------
+    name : str
+    alike : mapping of str to str
+        Words that mean what others do.
+
+    Attributes
+    ----------
+    asked : list of str
+        What it was given, in order.
+    """
+
+    dim = 16
+
+    def __init__(self, name: str = "words", alike: dict[str, str] | None = None) -> None:
+        self.name = name
+        self.alike = alike or {}
+        self.asked: list[str] = []
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        """Return unit rows; zeros for a text without words."""
+        self.asked += texts
+        rows = np.zeros((len(texts), self.dim))
+        for row, text in enumerate(texts):
+            for word in re.findall(r"\w+", text.lower()):
+                seed = hashlib.sha256(self.alike.get(word, word).encode("utf-8", "replace")).digest()[:8]
+                rows[row] += np.random.default_rng(int.from_bytes(seed)).normal(size=self.dim)
+        length = np.sqrt((rows**2).sum(1, keepdims=True))
+        return (rows / np.where(length > 0, length, 1)).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def word_encoder() -> type[WordEncoder]:
+    """Return the class of an encoder that needs no package."""
+    return WordEncoder
 
 
 @pytest.fixture

@@ -143,10 +143,9 @@ class Meaning:
             self._readable(text, own, plain)
             for text, own, plain in zip(texts, _by_text(words), _by_text(_AS_WRITTEN.words(texts)), strict=True)
         ]
-        vectors = np.zeros((len(texts), self.encoder.dim), np.float32)
-        said = [row for row, text in enumerate(readable) if text]
-        vectors[said] = checked(self.encoder, [readable[row] for row in said])
-        return vectors
+        distinct = {text: row for row, text in enumerate(dict.fromkeys(filter(None, readable)))}
+        vectors = np.vstack((checked(self.encoder, [*distinct]), np.zeros((1, self.encoder.dim), np.float32)))
+        return vectors[[distinct.get(text, -1) for text in readable]]
 
     def _readable(self, text: str, words: Sequence[str], as_written: Sequence[str]) -> str:
         """Return what the encoder reads."""

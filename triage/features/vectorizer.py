@@ -271,8 +271,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             Before `fit`.
         """
         check_is_fitted(self, "idf_")
-        found = check_texts(texts)
-        return Seen.joined([self.read(part) for part in chunks(found, _CHUNK_TEXTS)] or [self.read([])]).X
+        return self.read(check_texts(texts)).X
 
     def words(self, texts: Sequence[str]) -> Words:
         """Return the normalised words that the features are made of.
@@ -312,7 +311,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             Before `fit`.
         """
         if words is None:
-            words = self.words(texts)
+            parts = [self.read(part, self.words(part)) for part in chunks(texts, _CHUNK_TEXTS)]
+            return Seen.joined(parts or [self.read([], self.words([]))])
         X, known_shares = self._matrix([self._counts(words, self._column_of, self.n_ngrams_)], len(texts))
         return self._seen(X, known_shares, None if self._meaning is None else self._meaning.vectors(texts, words))
 

@@ -20,7 +20,7 @@ from triage.classifier import JointClassifier, softmax
 from triage.dataset import Taxonomy, checks
 from triage.decision import REASON_OF_CODE, Threshold
 from triage.encoder import Encoder
-from triage.errors import BundleError, Fault
+from triage.errors import BundleError, EncoderError, Fault
 from triage.evaluation import Evaluation, evaluate
 from triage.features import QuestionVectorizer, check_texts, chunks
 from triage.profile import Profile, concatenated
@@ -604,6 +604,8 @@ def load(path: str | Path, *, encoder: Encoder | str | None = None, n_jobs: int 
     contents, _ = load_bundle(path)
     try:
         return Triager(**parts_of(contents, encoder_of(contents, encoder)), n_jobs=n_jobs)
+    except EncoderError:  # a ValueError too, and says what to do
+        raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BundleError(
             path=path,
