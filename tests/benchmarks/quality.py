@@ -36,6 +36,7 @@ from sklearn.svm import LinearSVC
 
 import triage
 from triage.dataset import write_table
+from triage.encoder import Encoder
 from triage.metrics import expected_calibration_error
 from triage.recipe import read_recipe, train_recipe
 from triage.training import TrainingOptions
@@ -98,6 +99,7 @@ class Setting:
     data: Path
     validation: bool
     baselines: bool
+    encoder: Encoder | None = None
 
 
 # --- the baseline -------------------------------------------------------------------------------------
@@ -204,7 +206,7 @@ def label_rows(
             float(np.mean(labels == measured["label"])),
             f1_score(measured["label"], labels, average="macro"),
         )
-    triager = triage.train(train, targets="label")
+    triager = triage.train(train, targets="label", encoder=setting.encoder)
     frame = triager.predict_frame(measured)
     right = frame["label"] == measured["label"]
     rows = [
@@ -268,12 +270,13 @@ def train_desk(
     *,
     without: str | None = None,
     unanswered: Collection[str] = (),
+    kind: str = "recipe",
 ) -> triage.Triager:
     """Train as the recipe says, on these questions; messages, re-asks and the like are those of split train.
 
     Nothing by the author `without` is trained on, and no answer on the matters `unanswered`.
     """
-    recipe = read_recipe(ROOT / "models" / name / "recipe.toml")
+    recipe = read_recipe(ROOT / "models" / name / f"{kind}.toml")
     table = folder / "questions.csv"
     questions.assign(**{recipe.data["split"]: "train"}).to_csv(table, index=False)
     data = {
@@ -295,6 +298,9 @@ def train_desk(
         write_table(reasks, data["reasks"])
     tables = {"desk": recipe.desk, "data": data, "training": recipe.training, "reuse": recipe.reuse}
     tables["promise"] = recipe.promise
+    if recipe.encoder:
+        cache = str(recipe.path.parent / recipe.encoder["cache"])
+        tables["encoder"] = {**recipe.encoder, "cache": cache}
     lines = []
     for title, values in tables.items():
         lines += [f"[{title}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]

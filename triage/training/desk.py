@@ -33,7 +33,6 @@ from triage.triager import Reuse, Triager
 
 logger = logging.getLogger(__name__)
 
-_LANDMARKS = 2048  # where the closed form bears so many columns
 _WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
 
 
@@ -196,10 +195,8 @@ def train(
         min_df=options.min_df or (2 if len(gathered.texts) >= 3000 else 1),
         n_bits=options.n_bits,
         encoder=open_encoder(encoder) if isinstance(encoder, str) else encoder,
-        encoder_weight=options.encoder_weight,
-        encoder_landmarks=_LANDMARKS
-        if several and options.encoder_landmarks is None
-        else options.encoder_landmarks or 0,
+        encoder_weight=options.encoder_weight or (0.7 if several else 1.25),
+        encoder_landmarks=(2048 if several else 0) if options.encoder_landmarks is None else options.encoder_landmarks,
     )
     texts = gathered.texts
     if archived is not None:  # answers are searched too: their words must be known

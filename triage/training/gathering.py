@@ -35,9 +35,9 @@ class TrainingOptions:
         Weights kept.
     char_ngrams, word_ngrams, pair_window, min_df, n_bits
         See `triage.features.QuestionVectorizer`; ``min_df`` None takes 2, or 1 below 3000 texts.
-    encoder_weight : float
-    encoder_landmarks : int or None
-        See `triage.features.QuestionVectorizer`; None takes 2048 with several targets, and 0 with one.
+    encoder_landmarks, encoder_weight
+        See `triage.features.QuestionVectorizer`; None takes 2048 landmarks and a weight of 0.7 with several targets,
+        and no landmarks and 1.25 with one.
     unmarked_copies : bool or None
         Whether each text with diacritics is trained on once more without; None where a fifth of the texts have some.
     name_classes : bool
@@ -56,8 +56,8 @@ class TrainingOptions:
     pair_window: int = 3
     min_df: int | None = None
     n_bits: int = 16
-    encoder_weight: float = 1.0
     encoder_landmarks: int | None = None
+    encoder_weight: float | None = None
     unmarked_copies: bool | None = None
     name_classes: bool = True
     n_jobs: int | None = None
