@@ -195,7 +195,7 @@ def train(
         min_df=options.min_df or (2 if len(gathered.texts) >= 3000 else 1),
         n_bits=options.n_bits,
         encoder=open_encoder(encoder) if isinstance(encoder, str) else encoder,
-        encoder_weight=options.encoder_weight or (0.7 if several else 1.25),
+        encoder_weight=(0.7 if several else 1.25) if options.encoder_weight is None else options.encoder_weight,
         encoder_landmarks=(2048 if several else 0) if options.encoder_landmarks is None else options.encoder_landmarks,
     )
     texts = gathered.texts

@@ -20,7 +20,7 @@ from triage.classifier import JointClassifier, softmax
 from triage.dataset import Taxonomy, checks
 from triage.decision import REASON_OF_CODE, Threshold
 from triage.encoder import Encoder
-from triage.errors import BundleError, EncoderError, Fault
+from triage.errors import BundleError, DependencyError, EncoderError, Fault
 from triage.evaluation import Evaluation, evaluate
 from triage.features import QuestionVectorizer, check_texts, chunks
 from triage.profile import Profile, concatenated
@@ -600,11 +600,13 @@ def load(path: str | Path, *, encoder: Encoder | str | None = None, n_jobs: int 
         If the bundle is missing, damaged, changed, or of a newer format. Nothing in a bundle is executed.
     EncoderError
         If its encoder is not there, or is another one.
+    DependencyError
+        If the package of its encoder is not installed.
     """
     contents, _ = load_bundle(path)
     try:
         return Triager(**parts_of(contents, encoder_of(contents, encoder)), n_jobs=n_jobs)
-    except EncoderError:  # a ValueError too, and says what to do
+    except (DependencyError, EncoderError):  # ValueErrors too, that say what to do
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BundleError(

