@@ -64,7 +64,8 @@ class Decision:
     def words(self) -> Words:
         """The asker's own words in their order, with what each adds to the score of the label over its rivals.
 
-        Together with a constant these contributions are the difference of linear scores exactly.
+        Together with a constant these contributions are the difference of linear scores exactly; with an encoder, of
+        that part which is how the question is spelt: what it means belongs to no single word.
         """
         return self.explain()
 
