@@ -599,9 +599,9 @@ def counting(monkeypatch):
     """Count the texts whose features are made."""
     n_texts, read = [], triage.features.QuestionVectorizer.read
 
-    def counted(self, texts, words=None):
+    def counted(self, texts, words=None, vectors=None):
         n_texts.append(len(texts) if words is None else 0)
-        return read(self, texts, words)
+        return read(self, texts, words, vectors)
 
     monkeypatch.setattr(triage.features.QuestionVectorizer, "read", counted)
     return n_texts

@@ -133,16 +133,18 @@ def same_answers(one, other, texts=ASKED):
 # --- training and asking ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("targets", "n_columns"), [(["topic"], 16), (["topic", "jurisdiction"], 20)])
-def test_one_target_takes_vectors_and_several_take_landmarks(table, encoder, targets, n_columns):
-    triager = triage.train(table, targets=targets, language="vi", encoder=encoder)
-    assert triager.features.encoder is encoder
-    n = triager.features.n_features_ - triager.features.n_ngrams_
-    assert n == n_columns if len(targets) == 1 else 2 <= n <= n_columns
-    own = triage.train(
-        table, targets=targets, language="vi", encoder=encoder, options=TrainingOptions(encoder_landmarks=3)
-    )
-    assert own.features.n_features_ - own.features.n_ngrams_ == 3
+@pytest.mark.parametrize("targets", [["topic"], ["topic", "jurisdiction"]])
+def test_options_say_what_a_classifier_is_given_of_meaning(table, encoder, targets):
+    def n_columns(**options):
+        triager = triage.train(
+            table, targets=targets, language="vi", encoder=encoder, options=TrainingOptions(**options)
+        )
+        assert triager.features.encoder is encoder
+        return triager.features.n_features_ - triager.features.n_ngrams_, triager.features.encoder_weight
+
+    assert n_columns(encoder_landmarks=3, encoder_weight=0.3) == (3, 0.3)
+    assert n_columns(encoder_landmarks=0)[0] == encoder.dim
+    assert 2 <= n_columns()[0] <= 20  # at most a landmark a text
 
 
 def test_what_a_text_means_counts_where_its_words_are_not_known(table, word_encoder):
@@ -172,6 +174,21 @@ def test_each_question_is_encoded_once(desk, bundle, archive, encoder, kind, fol
     encoder.asked.clear()
     getattr(triager, kind)([*ASKED, ASKED[0]])
     assert len(encoder.asked) == len({*encoder.asked}) == len(ASKED)
+
+
+def test_reasons_take_no_encoder(bundle, encoder):
+    triager = triage.load(bundle, encoder=encoder)
+    results = triager.predict(ASKED, as_of="2026-01-01")
+    encoder.asked.clear()
+    words = [decision.words for result in results for decision in result.decisions.values()]
+    assert encoder.asked == []
+    for text, result in zip(ASKED, results, strict=True):
+        (alone,) = triager.predict([text], as_of="2026-01-01")
+        for target, decision in result.decisions.items():
+            for (word, added), (same, again) in zip(decision.words, alone.decisions[target].words, strict=True):
+                assert word == same
+                assert added == pytest.approx(again, abs=1e-4)
+    assert any(words)
 
 
 def test_answers_do_not_depend_on_the_batch(desk):

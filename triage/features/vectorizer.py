@@ -292,7 +292,7 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "idf_")
         return self._normalizer.words(texts)
 
-    def read(self, texts: Sequence[str], words: Words | None = None) -> Seen:
+    def read(self, texts: Sequence[str], words: Words | None = None, vectors: Floats | None = None) -> Seen:
         """Return all that is seen of a batch of texts.
 
         Parameters
@@ -300,6 +300,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         texts : sequence of str, of length n_texts
         words : Words, optional
             What `words` gave for them.
+        vectors : float32 array of shape (n_texts, dim), optional
+            Beside `words`: what they mean, where it was read before.
 
         Returns
         -------
@@ -314,7 +316,9 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
             parts = [self.read(part, self.words(part)) for part in chunks(texts, _CHUNK_TEXTS)]
             return Seen.joined(parts or [self.read([], self.words([]))])
         X, known_shares = self._matrix([self._counts(words, self._column_of, self.n_ngrams_)], len(texts))
-        return self._seen(X, known_shares, None if self._meaning is None else self._meaning.vectors(texts, words))
+        if self._meaning is not None and vectors is None:
+            vectors = self._meaning.vectors(texts, words)
+        return self._seen(X, known_shares, vectors)
 
     def _seen(self, X: sp.csr_matrix, known_shares: npt.NDArray[np.float64], vectors: Floats | None) -> Seen:
         if self._meaning is None or vectors is None:

@@ -123,7 +123,9 @@ class Decider:
         suggestions: tuple[Suggestion, ...],
     ) -> TriageResult:
         """Return the answer to one question, the one in place `row` of what was read and decided."""
-        reasons = Reasons(self.reader, text, decided.outcomes)
+        vectors = reading.seen.vectors
+        own = None if vectors is None else vectors[[row]]
+        reasons = Reasons(self.reader, text, decided.outcomes, own)
         decisions = {}
         for target, labels in self.reader.classes.items():
             probability, label = decided.probabilities[target][row], int(decided.best[target][row])

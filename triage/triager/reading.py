@@ -102,10 +102,10 @@ class Reader:
         new = self.competence.matter_of[len(self.learnt.combinations) :]
         return NameScores(self.features.ngrams(names).T.tocsr(), new, float(share))
 
-    def read(self, texts: Sequence[str]) -> Reading:
-        """Return what the fitted parts see in a chunk of texts."""
+    def read(self, texts: Sequence[str], vectors: npt.NDArray[np.float32] | None = None) -> Reading:
+        """Return what the fitted parts see in a chunk of texts; `vectors`: what these mean, if that was read before."""
         words = self.features.words(texts)
-        seen = self.features.read(texts, words)
+        seen = self.features.read(texts, words, vectors)
         scores = self.classifier.scores(seen.X)
         outcome_scores = self.outcome_scores(seen.ngrams, scores)
         scope = self.scope.score(scope_statistics(outcome_scores, seen.known_shares))

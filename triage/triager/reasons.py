@@ -19,7 +19,7 @@ _CHUNK = re.compile(r"\S+")
 
 
 class Reasons:
-    """Why one question was decided so; the text is read again when the first reason is asked for.
+    """Why one question was decided so; its spelling is read again when the first reason is asked for.
 
     Parameters
     ----------
@@ -27,12 +27,15 @@ class Reasons:
     text : str
     outcomes : Outcomes
         What was to be decided on the day.
+    vectors : float32 array of shape (1, dim), or None
+        What it means: an encoder is not asked again.
     """
 
-    def __init__(self, reader: Reader, text: str, outcomes: Outcomes) -> None:
+    def __init__(self, reader: Reader, text: str, outcomes: Outcomes, vectors: npt.NDArray[np.float32] | None) -> None:
         self._reader = reader
         self._text = text
         self._outcomes = outcomes
+        self._vectors = vectors
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Reasons:
         """Return itself: a copy of a result must not copy the desk."""
@@ -43,7 +46,7 @@ class Reasons:
         """The question's reading, the asker's own words, whose each normalised word is, and the n-grams' places."""
         words = self._reader.features.words([self._text])
         own, owner = own_words(self._reader.features, self._text, words)
-        return self._reader.read([self._text]), own, owner, self._reader.features.occurrences(words)
+        return self._reader.read([self._text], self._vectors), own, owner, self._reader.features.occurrences(words)
 
     def words_for(self, target: str, label: int) -> tuple[tuple[str, float], ...]:
         """Return what each of the asker's words adds to the score of a label over its rivals."""
