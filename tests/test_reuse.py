@@ -506,7 +506,7 @@ def test_archive_that_grows_by_what_has_nothing_to_do_with_a_question_hardly_cha
     most = {"question": 0.05, "answer": 0.1, "matter": 1e-4, "topic": 1.0}  # many are of its topic, none of its matter
     most |= {"meaning": 0.2, "answer_meaning": 0.2}
     signals = {name: (most[name] * rng.random(shape)).astype(np.float32) for name in SIGNALS}
-    fits = {"question": 0.6, "answer": 0.2, "matter": 0.5, "topic": 0.9, "meaning": 0.9, "answer_meaning": 0.7}
+    fits = {"question": 0.6, "answer": 0.2, "matter": 0.5, "topic": 0.9, "meaning": 0.95, "answer_meaning": 0.9}
     for name, signal in signals.items():
         signal[:, 0] = fits[name]
     few, many = (model.probability(taken(signals, columns=slice(n)))[:, 0] for n in (10, 5000))
