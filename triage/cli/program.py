@@ -39,6 +39,8 @@ from triage.errors import TriageError
 from triage.records import TriageResult
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from triage.triager import Triager
 
 _MATTER = ("matter_id", "names", "probability", "agrees", "legal_basis", "confidence", "valid_from", "valid_to")
@@ -187,7 +189,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Find near duplicates among these questions, which MODEL was trained on; not those of --split.",
+            help="Questions that MODEL was trained on, not those of --split: near duplicates are found among them, and "
+            "for the report labels that look wrong.",
         ),
     ] = None,
     learning_curve: Annotated[
@@ -228,6 +231,7 @@ def evaluate(
                 about=f"{file.name}, split {split}" if split else file.name,
                 name=namer(triager, None),
                 learning_curve=curve,
+                suspects=None if trained is None else _suspects(triager, trained, text),
             )
             write_report(html, page)
             note(f"{html}: {html.stat().st_size / 1e6:.1f} MB; it holds questions, personal data in them masked")
@@ -235,6 +239,24 @@ def evaluate(
             emit([result.to_dict()])
         else:
             write((result.summary().rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
+
+
+def _suspects(triager: Triager, trained: pd.DataFrame, text: str) -> pd.DataFrame:
+    """Return the labels of a table that look wrong to models that have not seen them."""
+    from triage.dataset import REGISTER_TARGETS
+    from triage.quality import label_suspects
+
+    note("looking for labels that look wrong")
+    groups = triager.metrics.get("grouped_by")
+    return label_suspects(
+        trained,
+        [target for target in triager.targets if target in trained and target not in REGISTER_TARGETS],
+        text=text,
+        groups=groups if groups in trained else None,
+        taxonomy=triager.taxonomy,
+        language=triager.features.language,
+        abbreviations=triager.features.abbreviations,
+    )
 
 
 @app.command(
