@@ -33,6 +33,8 @@ from triage.triager import Reuse, Triager
 
 logger = logging.getLogger(__name__)
 
+# By whether there are several targets; chosen on valid and held-out rows.
+_LANDMARKS, _ENCODER_WEIGHT = {False: 1024, True: 2048}, {False: 1.5, True: 0.7}
 _WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
 
 
@@ -195,8 +197,8 @@ def train(
         min_df=options.min_df or (2 if len(gathered.texts) >= 3000 else 1),
         n_bits=options.n_bits,
         encoder=open_encoder(encoder) if isinstance(encoder, str) else encoder,
-        encoder_weight=(0.7 if several else 1.25) if options.encoder_weight is None else options.encoder_weight,
-        encoder_landmarks=(2048 if several else 0) if options.encoder_landmarks is None else options.encoder_landmarks,
+        encoder_landmarks=_LANDMARKS[several] if options.encoder_landmarks is None else options.encoder_landmarks,
+        encoder_weight=options.encoder_weight or _ENCODER_WEIGHT[several],
     )
     texts = gathered.texts
     if archived is not None:  # answers are searched too: their words must be known

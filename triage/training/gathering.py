@@ -37,7 +37,7 @@ class TrainingOptions:
         See `triage.features.QuestionVectorizer`; ``min_df`` None takes 2, or 1 below 3000 texts.
     encoder_landmarks, encoder_weight
         See `triage.features.QuestionVectorizer`; None takes 2048 landmarks and a weight of 0.7 with several targets,
-        and no landmarks and 1.25 with one.
+        1024 and 1.5 with one.
     unmarked_copies : bool or None
         Whether each text with diacritics is trained on once more without; None where a fifth of the texts have some.
     name_classes : bool
