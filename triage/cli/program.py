@@ -21,6 +21,7 @@ from triage.cli.tables import namer, result_table, suggestion_table
 from triage.cli.terminal import (
     ArchiveOption,
     AsOfOption,
+    EncoderOption,
     FormatOption,
     KOption,
     LanguageOption,
@@ -146,6 +147,7 @@ def predict(
     format: FormatOption = Lines.JSONL,
     k: KOption = 5,
     archive: ArchiveOption = None,
+    encoder: EncoderOption = None,
     full: Annotated[bool, typer.Option("--full", help="Whole rankings, the words that decided, and answers.")] = False,
     output: Annotated[
         Path | None,
@@ -159,7 +161,7 @@ def predict(
         if output is not None:
             check_output(output)
 
-        triager = _load(model, archive)
+        triager = _load(model, archive, encoder)
         chunks = watch(read(file, text))
         if output is not None:
             write_table(triager, chunks, output, text=text, as_of=day)
@@ -199,6 +201,7 @@ def evaluate(
             metavar="RECIPE", help="Train this recipe on growing parts of its questions, for the report; takes minutes."
         ),
     ] = None,
+    encoder: EncoderOption = None,
 ) -> None:
     """Measure MODEL on the labelled questions of FILE."""
     with guard():
@@ -212,7 +215,7 @@ def evaluate(
         if html is not None:
             check_folder(html)
             check_installed()
-        triager = load(model)
+        triager = load(model, encoder=encoder)
         frame = rows_of_split(read_table(file), split, str(file))
         trained = None if train is None else read_table(train)
         if trained is not None and split is not None and "split" in trained:
@@ -331,11 +334,12 @@ def similar(
     k: Annotated[int, typer.Option("-k", min=1, help="Largest number of suggestions a question.")] = 5,
     as_of: AsOfOption = None,
     archive: ArchiveOption = None,
+    encoder: EncoderOption = None,
     format: FormatOption = Lines.JSONL,
 ) -> None:
     """Find the questions nearest to each TEXT among those that MODEL, or an archive, knows."""
     with guard():
-        found = _load(model, archive).similar(texts, k=k, as_of=day_option(as_of))
+        found = _load(model, archive, encoder).similar(texts, k=k, as_of=day_option(as_of))
         if format is Lines.TABLE:
             for text, suggestions in zip(texts, found, strict=True):
                 show(suggestion_table(text, suggestions))
@@ -344,11 +348,11 @@ def similar(
                 emit([{"line": number, "suggestions": [suggestion.to_dict() for suggestion in suggestions]}])
 
 
-def _load(model: Path, archive: Path | None) -> Triager:
+def _load(model: Path, archive: Path | None, encoder: str | None) -> Triager:
     """Load a desk, with the answers of an archive in the place of its own."""
     from triage.triager import load
 
-    triager = load(model)
+    triager = load(model, encoder=encoder)
     return triager if archive is None else triager.with_archive(archive, index=f"{archive}.index")
 
 

@@ -40,6 +40,15 @@ AsOfOption = Annotated[
     str | None,
     typer.Option("--as-of", metavar="DATE", help="Day on which a body must be competent; today by default."),
 ]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoder",
+        metavar="SPEC",
+        help="Where the encoder is that MODEL was trained with, as onnx:FOLDER; a package is found without.",
+        show_default=False,
+    ),
+]
 ArchiveOption = Annotated[
     Path | None,
     typer.Option(

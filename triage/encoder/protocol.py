@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -146,7 +147,7 @@ def identity_of(encoder: Encoder) -> Identity:
 
 
 def clean_text(text: str) -> str:
-    r"""Return a text that any library takes: no NUL, no lone surrogate, not longer than an encoder reads.
+    r"""Return a text that any library takes: composed, no NUL, no lone surrogate, not longer than an encoder reads.
 
     Parameters
     ----------
@@ -162,7 +163,7 @@ def clean_text(text: str) -> str:
     >>> clean_text("a\0b\ud800")
     'a b\ufffd'
     """
-    text = text[:MOST_CHARS].replace("\0", " ")
+    text = unicodedata.normalize("NFC", text[:MOST_CHARS]).replace("\0", " ")
     try:
         text.encode()
     except UnicodeEncodeError:

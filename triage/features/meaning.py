@@ -149,7 +149,7 @@ class Meaning:
 
     def _readable(self, text: str, words: Sequence[str], as_written: Sequence[str]) -> str:
         """Return what the encoder reads."""
-        restored = list(words) if self.restorer is None else self.restorer.restore(words)
+        restored = list(words) if self.restorer is None else self.restorer.restore(words, as_written)
         return text if restored == as_written and restored else " ".join(restored)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

@@ -80,19 +80,21 @@ class MarkRestorer:
                 follows.setdefault(before, {})[word] = count
         return cls(dict(sorted(kept.items())), follows, least_share)
 
-    def restore(self, words: Words) -> list[str]:
+    def restore(self, words: Words, typed: Words | None = None) -> list[str]:
         """Return the words with marks, where the text has hardly any; else as they are.
 
         Parameters
         ----------
         words : sequence of str
             Normalised words of one text.
+        typed : sequence of str, optional
+            The words before abbreviations were spelt out, which says nothing of how the text was typed.
 
         Returns
         -------
         list of str, of the same length
         """
-        if not words or marked_share(words) >= self.least_share:
+        if not words or marked_share(typed or words) >= self.least_share:
             return list(words)
         # Of every form of the word read last: its logarithm of probability, and the forms on the likeliest way to it.
         ways: dict[str, tuple[float, Any]] = {_BEGIN: (0.0, None)}

@@ -198,7 +198,7 @@ def train(
         n_bits=options.n_bits,
         encoder=open_encoder(encoder) if isinstance(encoder, str) else encoder,
         encoder_landmarks=_LANDMARKS[several] if options.encoder_landmarks is None else options.encoder_landmarks,
-        encoder_weight=options.encoder_weight or _ENCODER_WEIGHT[several],
+        encoder_weight=_ENCODER_WEIGHT[several] if options.encoder_weight is None else options.encoder_weight,
     )
     texts = gathered.texts
     if archived is not None:  # answers are searched too: their words must be known
