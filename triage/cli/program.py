@@ -244,16 +244,20 @@ def evaluate(
             write((result.summary().rstrip("\n") + "\n").encode("utf-8", "backslashreplace"))
 
 
-def _suspects(triager: Triager, trained: pd.DataFrame, text: str) -> pd.DataFrame:
-    """Return the labels of a table that look wrong to models that have not seen them."""
+def _suspects(triager: Triager, trained: pd.DataFrame, text: str) -> pd.DataFrame | None:
+    """Return the labels of a table that look wrong to models that have not seen them; None where all are alike."""
     from triage.dataset import REGISTER_TARGETS
     from triage.quality import label_suspects
 
+    judged = [target for target in triager.targets if target in trained and target not in REGISTER_TARGETS]
+    judged = [target for target in judged if trained[target].nunique() > 1]
+    if not judged:
+        return None
     note("looking for labels that look wrong")
     groups = triager.metrics.get("grouped_by")
     return label_suspects(
         trained,
-        [target for target in triager.targets if target in trained and target not in REGISTER_TARGETS],
+        judged,
         text=text,
         groups=groups if groups in trained else None,
         taxonomy=triager.taxonomy,
