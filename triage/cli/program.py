@@ -250,7 +250,7 @@ def _suspects(triager: Triager, trained: pd.DataFrame, text: str) -> pd.DataFram
     from triage.quality import label_suspects
 
     judged = [target for target in triager.targets if target in trained and target not in REGISTER_TARGETS]
-    judged = [target for target in judged if trained[target].nunique() > 1]
+    judged = [target for target in judged if len(trained[target].unique()) > 1]
     if not judged:
         return None
     note("looking for labels that look wrong")
