@@ -12,13 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import finish, in_child
 from typer.testing import CliRunner
 
 import triage
@@ -361,31 +361,6 @@ def test_whole_line_that_was_not_acknowledged_is_taken_in_by_the_next_writer(pat
 
 
 # Many users, and none that finishes
-
-
-def in_child(work):
-    """Run `work(say)` in a forked process; return its id and the stream of what it says, a line each."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writer)
-        return child, os.fdopen(reader)
-    os.close(reader)
-    code = 1
-    try:
-        work(lambda line: os.write(writer, f"{line}\n".encode()))
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
-
-
-def finish(child, stream):
-    """Wait for a child; return its exit code and lines."""
-    lines = stream.read().splitlines()
-    stream.close()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), lines
 
 
 @on_linux

@@ -33,7 +33,7 @@ from triage.register import Register
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
-BENCH = Path("/work/shared/data/bench")
+BENCH = ROOT.parent / "shared" / "data" / "bench"
 DESKS = {"industry-trade": ["topic", "jurisdiction"], "land": ["topic", "jurisdiction"]}
 SEEDS = range(5)
 SHARE = 0.1

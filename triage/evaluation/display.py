@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ PALETTE = Palette()
 
 
 @dataclass
-class Display:
+class Display(ABC):
     """What all figures share."""
 
     ax_: Any = field(default=None, init=False, repr=False)
@@ -81,8 +82,9 @@ class Display:
         """Return width and height of the figure in inches."""
         return 4.6, 3.6
 
+    @abstractmethod
     def _draw(self, ax: Any, palette: Palette) -> None:
-        raise NotImplementedError
+        """Draw on axes that are dressed already."""
 
 
 @dataclass
