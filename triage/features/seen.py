@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,19 +35,19 @@ class Seen:
     def __len__(self) -> int:
         return int(self.X.shape[0])
 
-    def __getitem__(self, rows: Any) -> Self:
+    def __getitem__(self, rows: Any) -> Seen:
         """Return what is seen of some of the texts, by a slice or an array of rows."""
         ngrams = self.ngrams[rows]
         X = ngrams if self.vectors is None else self.X[rows]
-        return type(self)(ngrams, None if self.vectors is None else self.vectors[rows], X, self.known_shares[rows])
+        return Seen(ngrams, None if self.vectors is None else self.vectors[rows], X, self.known_shares[rows])
 
-    @classmethod
-    def joined(cls, parts: Sequence[Seen]) -> Self:
+    @staticmethod
+    def joined(parts: Sequence[Seen]) -> Seen:
         """Return what is seen of several batches, one after the other."""
         if len(parts) == 1:
-            return cls(**vars(parts[0]))
+            return parts[0]
         ngrams = sp.vstack([part.ngrams for part in parts], format="csr")
         vectors = [part.vectors for part in parts if part.vectors is not None]
         X = sp.vstack([part.X for part in parts], format="csr") if vectors else ngrams
         shares = np.vstack([part.known_shares for part in parts])
-        return cls(ngrams, np.vstack(vectors) if vectors else None, X, shares)
+        return Seen(ngrams, np.vstack(vectors) if vectors else None, X, shares)

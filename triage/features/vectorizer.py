@@ -260,8 +260,8 @@ class QuestionVectorizer(TransformerMixin, BaseEstimator):
         Returns
         -------
         scipy.sparse.csr_matrix of shape (n_texts, n_features_), float32
-            A row has length 1 when all its n-grams are known, else less; it does not depend on the other
-            texts.
+            The n-grams of a row have length 1 when all are known, else less; what it means has at most
+            `encoder_weight`. A row does not depend on the other texts.
 
         Raises
         ------
