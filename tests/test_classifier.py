@@ -200,7 +200,7 @@ def test_gram_matrix_of_an_empty_matrix():
 def test_held_out_scores_are_those_of_training_without_the_group(groups):
     X = random_matrix(24, 40)
     codes, C = np.arange(24) % 3, 2.0
-    (scores,) = fit_squared_error(X, [codes], [3], C, groups)
+    (scores,) = fit_squared_error(X, [codes], [3], C, [groups])
     signs = np.where(codes[:, None] == np.arange(3), 1.0, -1.0)
     dense = X.toarray().astype(float)
     for group in np.unique(groups):
@@ -208,37 +208,37 @@ def test_held_out_scores_are_those_of_training_without_the_group(groups):
         # Ridge on the rest, with the mean of all rows as its constant.
         left = dense[kept].T @ dense[kept] + np.eye(40) / (2 * C)
         coef = np.linalg.solve(left, dense[kept].T @ (signs[kept] - signs.mean(0)))
-        assert scores.held_out[out] == pytest.approx(dense[out] @ coef + signs.mean(0), abs=1e-3)
+        assert scores.held_out[0][out] == pytest.approx(dense[out] @ coef + signs.mean(0), abs=1e-3)
     assert scores.intercept == pytest.approx(signs.mean(0), abs=1e-6)
 
 
 def test_held_out_scores_come_close_to_those_of_a_second_training():
     X, codes = clusters(60)
     groups = np.arange(60) // 3  # one row of each class, so that the mean of the rest is the same
-    (scores,) = fit_squared_error(X, [codes], [3], 2.0, groups)
+    (scores,) = fit_squared_error(X, [codes], [3], 2.0, [groups])
     for group in (0, 7, 19):
         kept, out = groups != group, groups == group
-        (rest,) = fit_squared_error(X[kept], [codes[kept]], [3], 2.0, groups[kept])
-        assert scores.held_out[out] == pytest.approx(X[out] @ rest.coef + rest.intercept, abs=1e-3)
+        (rest,) = fit_squared_error(X[kept], [codes[kept]], [3], 2.0, [groups[kept]])
+        assert scores.held_out[0][out] == pytest.approx(X[out] @ rest.coef + rest.intercept, abs=1e-3)
 
 
 def test_hinge_scores_are_held_out_by_folds():
     X, codes = clusters(60)
     groups = np.arange(60) // 2
-    (scores,) = fit_squared_hinge(X, [codes], [3], 3.0, groups, n_folds=3)
+    (scores,) = fit_squared_hinge(X, [codes], [3], 3.0, [groups], n_folds=3)
     in_sample = X @ scores.coef + scores.intercept
-    assert (scores.held_out.argmax(1) == codes).mean() > 0.7
-    assert not np.allclose(scores.held_out, in_sample, atol=0.05)
+    assert (scores.held_out[0].argmax(1) == codes).mean() > 0.7
+    assert not np.allclose(scores.held_out[0], in_sample, atol=0.05)
 
 
 def test_blocks_are_fitted_as_if_each_were_alone():
     X, codes = clusters(30)
     other = np.arange(30) % 2
-    together = fit_squared_error(X, [codes, other], [3, 2], 2.0, np.arange(30))
+    together = fit_squared_error(X, [codes, other], [3, 2], 2.0, [np.arange(30)])
     for block, (code, size) in enumerate([(codes, 3), (other, 2)]):
-        (alone,) = fit_squared_error(X, [code], [size], 2.0, np.arange(30))
+        (alone,) = fit_squared_error(X, [code], [size], 2.0, [np.arange(30)])
         assert together[block].coef == pytest.approx(alone.coef, abs=1e-4)
-        assert together[block].held_out == pytest.approx(alone.held_out, abs=1e-4)
+        assert together[block].held_out[0] == pytest.approx(alone.held_out[0], abs=1e-4)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -246,18 +246,18 @@ def test_rows_of_unknown_class_hardly_move_the_others(loss):
     X, codes = clusters(60)
     far = sp.csr_matrix(np.eye(12, dtype=np.float32)[[10, 11]] * 0.01)
     fit = fit_squared_error if loss == "squared_error" else fit_squared_hinge
-    (plain,) = fit(X, [codes], [3], 2.0, np.arange(60))
-    (more,) = fit(sp.vstack([X, far]).tocsr(), [np.concatenate((codes, [-1, -1]))], [3], 2.0, np.arange(62))
+    (plain,) = fit(X, [codes], [3], 2.0, [np.arange(60)])
+    (more,) = fit(sp.vstack([X, far]).tocsr(), [np.concatenate((codes, [-1, -1]))], [3], 2.0, [np.arange(62)])
     assert more.coef == pytest.approx(plain.coef, abs=1e-2)
     assert more.intercept == pytest.approx(plain.intercept, abs=1e-2)
-    assert np.isfinite(more.held_out).all()
+    assert np.isfinite(more.held_out[0]).all()
 
 
 def test_too_many_rows_for_the_closed_form_are_refused():
     X = sp.csr_matrix((20_001, 2), dtype=np.float32)
     codes = np.arange(20_001) % 2
     with pytest.raises(ValueError, match="takes at most 20000 rows, got 20001; use loss='squared_hinge'"):
-        fit_squared_error(X, [codes], [2], 1.0, codes)
+        fit_squared_error(X, [codes], [2], 1.0, [codes])
 
 
 # --- calibration ------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_weights_do_not_depend_on_rows_without_a_right_outcome():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_probabilities_of_each_target_sum_to_one_and_none_is_zero(loss):
     X, labels = desk()
-    classifier, held_out = fit_joint(X, labels, options=JointOptions(loss=loss), within={"level": "jurisdiction"})
+    classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(loss=loss), within={"level": "jurisdiction"})
     far = sp.vstack([X, 50 * X[:3], sp.csr_matrix((1, X.shape[1]), dtype=np.float32)]).tocsr()
     _, joint, probabilities = read(classifier, far)
     assert joint.sum(1) == pytest.approx(1, abs=1e-5)
@@ -388,7 +388,7 @@ def test_rows_that_lack_a_label_still_teach_the_others(loss):
     more, extra = desk(60, seed=5)
     unlabelled = {"topic": extra["topic"], "jurisdiction": [None] * 60, "level": [None] * 60}
     both = {target: labels[target] + unlabelled[target] for target in labels}
-    classifier, held_out = fit_joint(
+    classifier, (held_out,) = fit_joint(
         sp.vstack([X, more]).tocsr(), both, options=JointOptions(loss=loss), n_measured=120
     )
     assert held_out.shape[0] == 180
@@ -486,7 +486,7 @@ def test_no_weights_at_all_are_refused():
 def test_eight_bits_change_scores_little():
     X, codes = clusters()
     classifier, _ = fit_joint(X, {"topic": codes.tolist()}, options=JointOptions(loss="squared_error"))
-    (exact,) = fit_squared_error(X, [codes], [3], 3.0, np.arange(60))
+    (exact,) = fit_squared_error(X, [codes], [3], 3.0, [np.arange(60)])
     assert classifier.scores(X) == pytest.approx(X @ exact.coef + exact.intercept, abs=0.05)
     assert classifier.values.dtype == np.int8
 
@@ -576,7 +576,7 @@ def test_constant_of_a_kind_is_how_often_it_is_right():
 
 def test_combinations_without_a_label_have_shares_of_their_own():
     X, labels = desk()
-    classifier, held_out = fit_joint(X, labels, options=JointOptions(), apart="level")
+    classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(), apart="level")
     together, _ = fit_joint(X, labels, options=JointOptions())
     assert classifier.shares.shape == (2, len(classifier.blocks))
     assert together.shares.shape == (1, len(classifier.blocks))
@@ -602,7 +602,7 @@ def test_target_that_always_has_a_label_has_one_kind_of_combinations():
 
 def test_block_alone_is_a_calibrated_softmax():
     X, labels = desk(150)
-    classifier, held_out = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
+    classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
     assert list(classifier.alone) == list(labels)
     scores = classifier.scores(X)
     probability = classifier.probability_alone(scores, "jurisdiction")

@@ -1,8 +1,9 @@
 """Probabilities to decisions: assigned, or left to a person, and why.
 
 A promise ("at least 95 % of the assigned labels are right") becomes a threshold by Learn then Test [1]_: candidate
-thresholds stand in an order that no outcome has touched, each is tested with an exact binomial tail at the full
-level, and the first that fails ends the walk.
+thresholds stand in an order that no outcome has touched, each is tested with an exact tail at the full level, and the
+first that fails ends the walk. What is tested is what people will count: of as many assigned labels again as were
+assigned when held out, the promised share is right.
 
 References
 ----------
@@ -68,8 +69,8 @@ class Threshold:
     coverage : float
         ``n_assigned / n_held_out``, in [0, 1]; 0 without questions.
     lower_bound : float
-        Clopper-Pearson lower bound of the share right at `value`, in [0, 1]. It holds for one threshold chosen
-        beforehand; after the search only the promise itself is guaranteed.
+        Clopper-Pearson lower bound of the share right at `value`, in [0, 1], above the promise. It holds for one
+        threshold chosen beforehand; after the search only the promise itself is guaranteed.
 
     Raises
     ------
@@ -194,7 +195,7 @@ def precision_lower_bound(n_right: int, n_assigned: int, confidence: float = 0.9
 def fit_threshold(
     probability: npt.ArrayLike, correct: npt.ArrayLike, *, promise: float | None, confidence: float = 0.95
 ) -> Threshold:
-    """Find the loosest threshold that provably keeps a promise.
+    """Find the loosest threshold that keeps a promise for as many questions again.
 
     Parameters
     ----------
@@ -221,10 +222,14 @@ def fit_threshold(
     Notes
     -----
     Candidate *m* assigns the *m* surest questions and all that tie with the last of them. The counts *m* grow by 2 %
-    from the least count that could succeed, the smallest with ``promise ** m <= 1 - confidence``. For each, the
-    hypothesis "of the assigned, fewer than `promise` are right" is rejected when the Clopper-Pearson lower bound
-    reaches `promise`. The walk starts at the candidate with the highest chance to pass, were the probabilities
-    calibrated, goes on to looser ones, and ends before the first that is not rejected.
+    from the least count that could prove a share, the smallest with ``promise ** m <= 1 - confidence``. Each is held
+    against a second *m* assigned questions: let ``a`` labels be wrong of those held out, and one more than the
+    promise allows, ``b``, of the second ones. Were both drawn from one source, the ``a + b`` wrong ones would lie
+    among the ``2 m`` by chance, and so few of them with the first ``m`` only by the tail of a hypergeometric
+    distribution: the candidate passes where that is at most ``1 - confidence`` (an exact prediction bound, [4]_). It
+    is stricter than the Clopper-Pearson bound of the share itself, by which half of all second samples would be below
+    the promise where it is just kept. The walk starts at the candidate with the highest chance to pass, were the
+    probabilities calibrated, goes on to looser ones, and ends before the first that does not pass.
 
     Why one level is enough for many tests: counts, start and order depend on `promise` and the probabilities, never
     on `correct`. Given the probabilities they are fixed, so the procedure errs only if the first true hypothesis
@@ -244,7 +249,9 @@ def fit_threshold(
     .. [2] Angelopoulos et al. (2025), see the head of this module, section 3 (fixed sequence testing).
     .. [3] Hoeffding (1956), "On the distribution of the number of successes in independent trials", Annals of
        Mathematical Statistics 27(3), 713-721, theorem 4; it needs at least one more right than expected, as has every
-       rejection of a promise of 0.5 or more at a confidence of 0.75 or more.
+       candidate that passes a promise of 0.5 or more at a confidence of 0.75 or more.
+    .. [4] Thatcher (1964), "Relationships between Bayesian and confidence limits for predictions", Journal of the
+       Royal Statistical Society B 26(2), 176-192, section 5.
 
     Examples
     --------
@@ -435,10 +442,24 @@ def _walk(p: Floats, n_right: Integers, promise: float, confidence: float) -> in
     counts = _candidate_counts(p, promise, confidence)
     if not len(counts):
         return 0
-    start = _most_promising(counts, np.cumsum(p)[counts - 1] / counts, promise, confidence)
-    passed = _lower_bounds(n_right[counts - 1], counts, confidence)[start:] >= promise
+    needed = counts - _most_wrong(counts, promise, confidence)
+    start = _most_promising(counts, np.cumsum(p)[counts - 1] / counts, needed)
+    passed = (n_right[counts - 1] >= needed)[start:]
     n_passed = len(passed) if passed.all() else int(passed.argmin())
     return int(counts[start + n_passed - 1]) if n_passed else 0
+
+
+def _most_wrong(counts: Integers, promise: float, confidence: float) -> Integers:
+    # Most labels that may be wrong of each count, so that of as many again the promised share is right; -1 for none.
+    from scipy.stats import hypergeom  # imported late: half a second that only training needs
+
+    broken = np.floor((1 - promise) * counts + 1e-9).astype(int) + 1  # wrong labels that break it, of as many again
+    passes, fails = np.full(len(counts), -1), counts.copy()
+    while (fails - passes > 1).any():
+        tried = (passes + fails) // 2
+        held = hypergeom.cdf(tried, 2 * counts, tried + broken, counts) <= 1 - confidence
+        passes, fails = np.where(held, tried, passes), np.where(held, fails, tried)
+    return passes
 
 
 def _candidate_counts(p: Floats, promise: float, confidence: float) -> Integers:
@@ -452,11 +473,10 @@ def _candidate_counts(p: Floats, promise: float, confidence: float) -> Integers:
     return np.unique(with_ties).astype(int)
 
 
-def _most_promising(counts: Integers, expected: Floats, promise: float, confidence: float) -> int:
+def _most_promising(counts: Integers, expected: Floats, needed: Integers) -> int:
     # Place of the count that would pass most often if `expected` were the share right; the first of equals.
-    from scipy.stats import binom  # imported late: half a second that only training needs
+    from scipy.stats import binom
 
-    needed = binom.isf(1 - confidence, counts, promise) + 1
     return int(np.argmax(binom.sf(needed - 1, counts, expected)))
 
 

@@ -322,11 +322,11 @@ def fit_joint(
     labels: Mapping[str, Sequence[Any]],
     *,
     options: JointOptions,
-    groups: npt.NDArray[Any] | None = None,
+    groupings: Sequence[npt.NDArray[Any]] = (),
     n_measured: int | None = None,
     within: Mapping[str, str] | None = None,
     apart: str | None = None,
-) -> tuple[JointClassifier, Floats]:
+) -> tuple[JointClassifier, list[Floats]]:
     """Train all targets together from one matrix.
 
     Parameters
@@ -335,8 +335,9 @@ def fit_joint(
     labels : mapping of str to sequence of length n_rows
         One entry a target; None where a row's label is not known.
     options : JointOptions
-    groups : array of shape (n_rows,) or None
-        Rows of one group are held out together; None holds out every row by itself.
+    groupings : sequence of arrays of shape (n_rows,)
+        Rows of one group are held out together, once for each grouping; the first calibrates. Without any, every row
+        is held out by itself.
     n_measured : int or None
         The first so many rows are the table's own, which calibrate; the rest only train. None for all.
     within : mapping of str to str or None
@@ -347,8 +348,8 @@ def fit_joint(
     Returns
     -------
     classifier : JointClassifier
-    held_out : float32 array of shape (n_rows, n_columns)
-        Scores of the rows by models that had not seen their group.
+    held_out : list of float32 arrays of shape (n_rows, n_columns)
+        Scores of the rows by models that had not seen their group, one array a grouping.
 
     Raises
     ------
@@ -378,9 +379,9 @@ def fit_joint(
     sizes = [len(combinations) if block == JOINT else len(classes[block]) for block in blocks]
     if sum(sizes) > 65_535:
         raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
-    group_of = np.arange(X.shape[0]) if groups is None else np.unique(groups, return_inverse=True)[1]
+    group_of = [np.unique(groups, return_inverse=True)[1] for groups in groupings] or [np.arange(X.shape[0])]
     fitted = fit_scores(X, block_codes, sizes, group_of, vars(options))
-    held_out = np.hstack([scores.held_out for scores in fitted])
+    held_out = [np.hstack(parts) for parts in zip(*(scores.held_out for scores in fitted), strict=True)]
     intercept = np.concatenate([scores.intercept for scores in fitted]).astype(np.float32)
     classifier = JointClassifier(
         classes=classes,
@@ -398,7 +399,7 @@ def fit_joint(
         apart=apart if apart is not None and "" in classes[apart] else None,
     )
     known = {target: code[:n_measured] for target, code in codes.items()}
-    calibrated = _calibrate(classifier, held_out[:n_measured], known)
+    calibrated = _calibrate(classifier, held_out[0][:n_measured], known)
     coef = np.hstack([scores.coef for scores in fitted])
     share = np.zeros(len(intercept), np.float32)  # the largest that a column has in any combination
     for of_block, shares in calibrated._weighted_parts:

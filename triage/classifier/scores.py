@@ -1,7 +1,8 @@
 """Linear scores, one class against the rest, each row also held out with its group.
 
 Two losses. ``squared_error`` has a closed form for all blocks of classes at once, and gives the exact score that
-every row would get from a model trained without its group: held-out scores cost no second training.
+every row would get from a model trained without its group: held-out scores cost no second training, however rows are
+grouped.
 ``squared_hinge`` (scikit-learn's LinearSVC) is more accurate on large tables with many examples a class, and is
 held out by folds.
 """
@@ -36,13 +37,13 @@ class Scores:
     ----------
     coef : float32 array of shape (n_features, n_classes)
     intercept : float32 array of shape (n_classes,)
-    held_out : float32 array of shape (n_rows, n_classes)
-        Score of every training row by a model that has not seen its group.
+    held_out : tuple of float32 arrays of shape (n_rows, n_classes)
+        Score of every training row by a model that has not seen its group, one array a grouping.
     """
 
     coef: Floats
     intercept: Floats
-    held_out: Floats
+    held_out: tuple[Floats, ...]
 
 
 def gram_matrix(X: sp.csr_matrix) -> Floats:
@@ -76,7 +77,7 @@ def _signs(codes: Codes, n_classes: int) -> Floats:
 
 
 def fit_squared_error(
-    X: sp.csr_matrix, codes: Sequence[Codes], sizes: Sequence[int], C: float, groups: Codes
+    X: sp.csr_matrix, codes: Sequence[Codes], sizes: Sequence[int], C: float, groupings: Sequence[Codes]
 ) -> list[Scores]:
     """Fit all blocks by regularised least squares with exact leave-one-group-out scores.
 
@@ -89,8 +90,8 @@ def fit_squared_error(
         Classes of each block.
     C : float
         Inverse strength of regularisation; the ridge is ``1 / (2 C)``.
-    groups : intp array of shape (n_rows,)
-        Rows of one group are held out together.
+    groupings : sequence of intp arrays of shape (n_rows,)
+        Rows of one group are held out together; once for each grouping.
 
     Returns
     -------
@@ -130,11 +131,14 @@ def fit_squared_error(
         mean = signs.mean(0)
         own = _without_other_rows(inverse, rows)
         weights = own @ (signs - mean)
-        held_out = np.full((n_rows, signs.shape[1]), mean, np.float32)
-        held_out[rows] = signs
-        order = np.argsort(groups[rows], kind="stable")
-        for members in np.split(order, np.flatnonzero(np.diff(groups[rows][order])) + 1):
-            held_out[rows[members]] -= np.linalg.solve(own[np.ix_(members, members)], weights[members])
+        held_out = []
+        for groups in groupings:
+            without = np.full((n_rows, signs.shape[1]), mean, np.float32)
+            without[rows] = signs
+            order = np.argsort(groups[rows], kind="stable")
+            for members in np.split(order, np.flatnonzero(np.diff(groups[rows][order])) + 1):
+                without[rows[members]] -= np.linalg.solve(own[np.ix_(members, members)], weights[members])
+            held_out.append(without)
         of_all = np.zeros((n_rows, signs.shape[1]), np.float32)
         of_all[rows] = weights
         coef = np.hstack(
@@ -146,7 +150,7 @@ def fit_squared_error(
         end = 0
         for block in blocks:
             columns = slice(end, end + sizes[block])
-            fitted[block] = Scores(coef[:, columns], mean[columns], held_out[:, columns])
+            fitted[block] = Scores(coef[:, columns], mean[columns], tuple(part[:, columns] for part in held_out))
             end += sizes[block]
     return [scores for scores in fitted if scores is not None]
 
@@ -191,7 +195,7 @@ def fit_squared_hinge(
     codes: Sequence[Codes],
     sizes: Sequence[int],
     C: float,
-    groups: Codes,
+    groupings: Sequence[Codes],
     *,
     n_folds: int = 3,
     seed: int = 0,
@@ -201,7 +205,7 @@ def fit_squared_hinge(
 
     Parameters
     ----------
-    X, codes, sizes, C, groups
+    X, codes, sizes, C, groupings
         As in `fit_squared_error`.
     n_folds : int, default=3
         Folds of the held-out scores.
@@ -213,42 +217,60 @@ def fit_squared_hinge(
     -------
     list of Scores, one a block
     """
-    folds = [_folds(code, groups, n_folds, seed) for code in codes]
-    tasks = [(block, fold) for fold in range(-1, n_folds) for block in range(len(codes))]
-    rows = [np.flatnonzero((folds[block] != fold) & (codes[block] >= 0)) for block, fold in tasks]
+    # Fold -1 of no grouping leaves nothing out: the model itself.
+    folds = [[_folds(code, groups, n_folds, seed) for code in codes] for groups in groupings]
+    whole = [(None, block, -1) for block in range(len(codes))]
+    tasks = whole + [
+        (place, block, fold)
+        for place in range(len(groupings))
+        for fold in range(n_folds)
+        for block in range(len(codes))
+    ]
+    rows = [
+        np.flatnonzero((codes[block] >= 0) & (place is None or folds[place][block] != fold))
+        for place, block, fold in tasks
+    ]
     # Processes, not threads: liblinear draws from one generator of the whole process.
     fitted = joblib.Parallel(n_jobs=n_jobs)(
         joblib.delayed(_fit_svm)(X[kept], codes[block][kept], sizes[block], C, seed)
-        for (block, _), kept in zip(tasks, rows, strict=True)
+        for (_, block, _), kept in zip(tasks, rows, strict=True)
     )
-    held_out = [np.empty((X.shape[0], size), np.float32) for size in sizes]
-    for (block, fold), (coef, intercept) in zip(tasks, fitted, strict=True):
-        if fold >= 0:
-            out = np.flatnonzero(folds[block] == fold)
-            held_out[block][out] = X[out] @ coef + intercept
-    return [Scores(fitted[block][0], fitted[block][1], held_out[block]) for block in range(len(codes))]
+    held_out = [[np.empty((X.shape[0], size), np.float32) for size in sizes] for _ in groupings]
+    for (place, block, fold), (coef, intercept) in zip(tasks, fitted, strict=True):
+        if place is not None:
+            out = np.flatnonzero(folds[place][block] == fold)
+            held_out[place][block][out] = X[out] @ coef + intercept
+    return [
+        Scores(coef, intercept, tuple(part[block] for part in held_out))
+        for block, (coef, intercept) in enumerate(fitted[: len(codes)])
+    ]
 
 
 def fit_scores(
-    X: sp.csr_matrix, codes: Sequence[Codes], sizes: Sequence[int], groups: Codes, options: Mapping[str, Any]
+    X: sp.csr_matrix,
+    codes: Sequence[Codes],
+    sizes: Sequence[int],
+    groupings: Sequence[Codes],
+    options: Mapping[str, Any],
 ) -> list[Scores]:
     """Fit blocks with the loss that the options name."""
     if options["loss"] not in LOSSES:
         raise ValueError(f"loss must be one of {LOSSES}, got {options['loss']!r}")
     if not options["C"] > 0:
         raise ValueError(f"C must be above 0, got {options['C']}")
-    if len(groups) != X.shape[0]:
-        raise ValueError(f"groups must have one entry for each of the {X.shape[0]} rows, got {len(groups)}")
+    for groups in groupings:
+        if len(groups) != X.shape[0]:
+            raise ValueError(f"groups must have one entry for each of the {X.shape[0]} rows, got {len(groups)}")
     if options["n_folds"] < 2:
         raise ValueError(f"n_folds must be at least 2, got {options['n_folds']}")
     if options["loss"] == "squared_error":
-        return fit_squared_error(X, codes, sizes, options["C"], groups)
+        return fit_squared_error(X, codes, sizes, options["C"], groupings)
     return fit_squared_hinge(
         X,
         codes,
         sizes,
         options["C"],
-        groups,
+        groupings,
         n_folds=options["n_folds"],
         seed=options["random_state"],
         n_jobs=options["n_jobs"],

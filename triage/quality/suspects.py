@@ -257,7 +257,7 @@ def judge(
         n_bits=options.n_bits,
     )
     loss = options.loss or LOSSES[0 if len(gathered.texts) <= _MAX_ROWS_CLOSED_FORM else 1]
-    classifier, held_out = fit_joint(
+    classifier, (held_out,) = fit_joint(
         features.fit_transform(gathered.texts),
         gathered.labels,
         options=JointOptions(
@@ -267,7 +267,7 @@ def judge(
             n_jobs=options.n_jobs,
             random_state=random_state,
         ),
-        groups=pd.factorize(pd.Series(gathered.groups, dtype=object))[0],
+        groupings=[pd.factorize(pd.Series(gathered.groups, dtype=object))[0]],
         n_measured=len(frame),
     )
     joint = softmax(classifier.combination_scores(held_out[: len(frame)])).astype(np.float64)

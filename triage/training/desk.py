@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from triage.classifier import LOSSES, JointOptions, fit_joint, softmax
+from triage.classifier import LOSSES, JointClassifier, JointOptions, fit_joint, softmax
 from triage.dataset import REGISTER_TARGETS, Taxonomy, fingerprint, read_questions, read_taxonomy
 from triage.decision import fit_threshold
 from triage.encoder import Encoder, open_encoder
@@ -207,8 +209,10 @@ def train(
     seen = of_all[: len(gathered.texts)]
     say(f"{features.n_features_} features; training")
     loss = options.loss or LOSSES[0 if several else 1]
-    group_of = pd.factorize(pd.Series(gathered.groups, dtype=object))[0]
-    classifier, held_out = fit_joint(
+    # Whoever wrote before may write again: with groups, promises are held for known writers as well as for new ones.
+    groupings = [gathered.groups] if groups is None else [gathered.groups, gathered.copies]
+    group_of, *apart_of = [pd.factorize(pd.Series(grouping, dtype=object))[0] for grouping in groupings]
+    classifier, (held_out, *apart) = fit_joint(
         seen.X,
         gathered.labels,
         options=JointOptions(
@@ -219,21 +223,22 @@ def train(
             n_jobs=options.n_jobs,
             random_state=random_state,
         ),
-        groups=group_of,
+        groupings=[group_of, *apart_of],
         n_measured=len(frame),
         within={target: outer for target, outer in _WITHIN.items() if target in columns and outer in columns},
         apart="matter" if "matter" in columns else None,
     )
     say("measuring on held-out rows")
-    scores = classifier.combination_scores(held_out[: len(frame)])
     truth = {target: gathered.labels[target][: len(frame)] for target in columns}
+    scores = classifier.combination_scores(held_out[: len(frame)])
+    outcomes = [
+        _outcomes(classifier, each, truth)
+        for each in (scores, *(classifier.combination_scores(each[: len(frame)]) for each in apart))
+    ]
     thresholds, metrics = {}, {}
-    joint = softmax(scores)
-    probabilities = classifier.outcomes.probabilities(joint)
-    for target, best in classifier.outcomes.best(joint, probabilities).items():
-        right = np.array(classifier.classes[target])[best] == np.array(truth[target])
-        sure = probabilities[target][np.arange(len(best)), best]
-        thresholds[target] = fit_threshold(sure, right, promise=(promise or {}).get(target))
+    for target, (sure, right) in outcomes[0].items():
+        fitted = [fit_threshold(*each[target], promise=(promise or {}).get(target)) for each in outcomes]
+        thresholds[target] = max(fitted, key=lambda one: math.inf if one.value is None else one.value)
         metrics[target] = {
             "n": len(right),
             "n_right": int(right.sum()),
@@ -273,3 +278,16 @@ def train(
     return with_reuse(
         triager, asked_again, text, (seen[rows], held_out[rows]), (promise or {}).get(REUSE), random_state
     )
+
+
+def _outcomes(
+    classifier: JointClassifier, scores: npt.NDArray[Any], truth: Mapping[str, Sequence[Any]]
+) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
+    """Return for each target how probable the best label of each row is, and whether it is right."""
+    joint = softmax(scores)
+    probabilities = classifier.outcomes.probabilities(joint)
+    found = {}
+    for target, best in classifier.outcomes.best(joint, probabilities).items():
+        right = np.array(classifier.classes[target])[best] == np.array(truth[target])
+        found[target] = probabilities[target][np.arange(len(best)), best], right
+    return found

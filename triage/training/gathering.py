@@ -65,23 +65,32 @@ class TrainingOptions:
 
 @dataclass
 class Examples:
-    """Texts to train on, with what is known of each; the table's own rows come first."""
+    """Texts to train on, with what is known of each; the table's own rows come first.
+
+    Texts of one group are held out together, and so are copies of one text, which have its number or name in `copies`.
+    """
 
     targets: Sequence[str]
     texts: list[str] = field(default_factory=list)
     labels: dict[str, list[Any]] = field(default_factory=dict)
     groups: list[Any] = field(default_factory=list)
+    copies: list[Any] = field(default_factory=list)
     reasks: list[int] = field(default_factory=list)  # places of the re-asks that an answer fits
 
     def add(
-        self, texts: Sequence[str], labels: Mapping[str, Sequence[Any]], groups: Sequence[Any] | None = None
+        self,
+        texts: Sequence[str],
+        labels: Mapping[str, Sequence[Any]],
+        groups: Sequence[Any] | None = None,
+        copies: Sequence[Any] | None = None,
     ) -> None:
-        """Add texts; a target that `labels` lacks is not known of them, and without groups each is held out alone."""
+        """Add texts; a target that `labels` lacks is not known of them, and without groups copies stay together."""
         start = len(self.texts)
         self.texts += texts
         for target in self.targets:
             self.labels.setdefault(target, []).extend(labels.get(target, [None] * len(texts)))
-        self.groups += [("row", start + place) for place in range(len(texts))] if groups is None else groups
+        self.copies += [("row", start + place) for place in range(len(texts))] if copies is None else copies
+        self.groups += self.copies[start:] if groups is None else groups
 
 
 def gather(
@@ -110,7 +119,8 @@ def gather(
         if options.unmarked_copies or len(copies) >= _MARKED_SHARE * len(frame):
             places = [place for place, _ in copies]
             labels = {target: [values[place] for place in places] for target, values in gathered.labels.items()}
-            gathered.add([copy for _, copy in copies], labels, [gathered.groups[place] for place in places])
+            held_out = ([of[place] for place in places] for of in (gathered.groups, gathered.copies))
+            gathered.add([copy for _, copy in copies], labels, *held_out)
     if archive is not None:
         answered = _known(labels_of(archive, columns))
         gathered.add(archive["question"].tolist(), answered)
@@ -121,7 +131,7 @@ def gather(
             gathered.reasks = [len(gathered.texts) + one for one in range(len(answers))]
             of_answers = {target: [labels[row] for row in answers] for target, labels in answered.items()}
             # The same words may be given again as feedback: held out together, or they would be read before.
-            gathered.add(fits[text].tolist(), of_answers, [("reask", asked) for asked in fits[text]])
+            gathered.add(fits[text].tolist(), of_answers, copies=[("reask", asked) for asked in fits[text]])
     if examples is not None:
         further = read_questions(examples, text=text, targets=[])
         gathered.add(further[text].tolist(), labels_of(further, columns))
