@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 import triage
 
 collect_ignore = ["benchmarks"]  # programs, no tests
+
+settings.register_profile("triage", deadline=None)  # a busy machine is no fault
+settings.load_profile("triage")
 
 LAND = Path(__file__).parent.parent / "datasets" / "land"
 

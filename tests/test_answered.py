@@ -407,7 +407,7 @@ def test_what_another_process_writes_is_found(triager, archive):
 STEPS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([*ASKED[:4], "???", None])), max_size=10)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=STEPS, steps=STEPS, ask=st.booleans())
 def test_desk_that_followed_says_what_one_says_that_begins_now(offering, tmp_path_factory, before, steps, ask):
     def change(store, id, question):

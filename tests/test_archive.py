@@ -393,7 +393,7 @@ def test_reading_goes_on_as_it_began(filled):
     assert [item.id for item in filled] == ["a1", "a2", "a4"]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["one", "two", None])), max_size=8))
 def test_follower_of_the_changes_has_what_the_archive_has(tmp_path_factory, steps):
     with Archive(tmp_path_factory.mktemp("follow") / "a.archive") as store:
@@ -492,7 +492,7 @@ def items(blacklist=""):
 NOT_IN_XLSX = "".join(map(chr, [*range(32), 0xFFFE, 0xFFFF])) + "_"
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet", ".xlsx"])
 def test_any_table_comes_back_as_it_went(tmp_path_factory, ending, data):

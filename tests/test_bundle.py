@@ -105,7 +105,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1
 arrays = hnp.arrays(st.sampled_from(DTYPES), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(names, arrays, max_size=3), st.booleans())
 def test_arrays_come_back_equal(given_arrays: dict[str, np.ndarray], fortran: bool) -> None:
     if len({name.lower() for name in given_arrays}) < len(given_arrays):
@@ -132,7 +132,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(max_size=5), json_values, max_size=4), st.integers(0, 3))
 def test_json_comes_back_equal(record: dict[str, Any], n_rows: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -311,7 +311,7 @@ def test_program_predicts_from_standard_input(model):
     assert found[1]["decisions"]["topic"]["reason"] == "empty"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.binary(), st.text().map(lambda text: text.encode("utf-8", "surrogatepass"))))
 def test_every_line_gets_an_answer_whatever_it_holds(model, monkeypatch, content):
     triager = triage.load(model)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from triage.register import Competence, NameScores, Register, competence
@@ -252,7 +252,6 @@ def plain_scores(names, added, questions):
 
 @given(named())
 @example((np.ones((1, 2), np.float32), np.array([True, True]), np.ones((1, 1), np.float32)))
-@settings(deadline=None)
 def test_scores_of_names_are_those_of_a_plain_loop(drawn):
     names, added, questions = drawn
     scores = NameScores(sp.csr_matrix(names), np.flatnonzero(added), 1.0).scores(sp.csr_matrix(questions))
@@ -262,7 +261,6 @@ def test_scores_of_names_are_those_of_a_plain_loop(drawn):
 
 
 @given(named(), st.data())
-@settings(deadline=None)
 def test_pull_of_names_and_a_constant_are_the_difference_of_scores(drawn, data):
     names, added, questions = drawn
     n_added = int(added.sum())

@@ -202,14 +202,12 @@ def test_damaged_compression_is_refused(tmp_path: Path, content: bytes) -> None:
         read_table(tmp_path / "q.csv.gz")
 
 
-@settings(deadline=None)
 @given(content=st.binary(max_size=200), kind=st.sampled_from(FORMATS))
 def test_garbage_raises_nothing_but_dataset_errors(content: bytes, kind: str) -> None:
     with suppress(DatasetError):
         read_table(stream(content), format=kind)
 
 
-@settings(deadline=None)
 @given(
     content=st.text(st.sampled_from('a,"\n\r\t{}[]:1\\u0\0é'), max_size=60),
     kind=st.sampled_from(["csv", "tsv", "jsonl"]),
@@ -293,7 +291,7 @@ CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 ROWS = st.lists(st.fixed_dictionaries({"id": CELLS, "text": CELLS}), min_size=1, max_size=6)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, ending=st.sampled_from(ENDINGS))
 def test_any_text_survives_write_and_read_or_is_refused(
     tmp_path: Path, rows: list[dict[str, str]], ending: str
@@ -602,7 +600,7 @@ def test_taxonomy_needs_language_and_topics(tmp_path: Path, tree: Any) -> None:
 
 
 @given(content=st.binary(max_size=80))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_taxonomy_of_garbage_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.json").write_bytes(content)
     with pytest.raises(DatasetError, match="fault"):

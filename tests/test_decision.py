@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.stats import binom, binomtest
@@ -76,16 +76,14 @@ def test_rejections_satisfy_the_condition_of_hoeffding(confidence: float) -> Non
 # --- fit_threshold ----------------------------------------------------------------------------------------------------
 
 
-def test_promise_needs_80_right_answers() -> None:
-    # Of 80 again 4 may be wrong. With none wrong of the first, that 5 all lie among the second has the chance 0.029;
-    # of 79 again 3 may be, and that 4 all lie among the second has the chance 0.06.
-    chances = [math.comb(80, 5) / math.comb(160, 5), math.comb(79, 4) / math.comb(158, 4)]
-    assert chances == pytest.approx([0.0293, 0.0601], abs=1e-4)
-    p = np.linspace(0.99, 0.5, 80)
-    fitted = fit_threshold(p, np.ones(80), promise=0.95)
-    assert (fitted.value, fitted.n_assigned, fitted.n_right, fitted.coverage) == (0.5, 80, 80, 1)
-    assert fitted.lower_bound == pytest.approx(0.05 ** (1 / 80))
-    one_less = fit_threshold(p[:79], np.ones(79), promise=0.95)
+def test_promise_needs_68_right_answers() -> None:
+    # Of 20 again 1 may be wrong. With none wrong of 68, that 2 of all 88 lie among those 20 has a chance below 0.05.
+    assert math.comb(20, 2) / math.comb(88, 2) < 0.05 < math.comb(20, 2) / math.comb(87, 2)
+    p = np.linspace(0.99, 0.5, 68)
+    fitted = fit_threshold(p, np.ones(68), promise=0.95)
+    assert (fitted.value, fitted.n_assigned, fitted.n_right, fitted.coverage) == (0.5, 68, 68, 1)
+    assert fitted.lower_bound == pytest.approx(0.05 ** (1 / 68))
+    one_less = fit_threshold(p[:67], np.ones(67), promise=0.95)
     assert (one_less.value, one_less.n_assigned, one_less.lower_bound) == (None, 0, 0)
 
 
@@ -104,8 +102,8 @@ def test_threshold_stops_before_the_wrong_answers() -> None:
     fitted = fit_threshold(p, correct, promise=0.9)
     assert fitted.n_right == 100
     assert fitted.lower_bound >= 0.9
-    # 103 of the surest hold 3 wrong, of which 103 again have 11 in 2 of 100 cases; 107 hold 7, which is too many.
-    assert 100 < fitted.n_assigned < 107
+    # 102 of the surest hold 2 wrong. 105 hold 5, and of 20 again 2 may be: that 3 of all 8 are has the chance 0.12.
+    assert 100 < fitted.n_assigned < 105
 
 
 def test_threshold_of_all_wrong_answers_is_none() -> None:
@@ -197,14 +195,14 @@ def world(name: str, promise: float, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def simulate(name: str, n: int, promise: float, n_draws: int) -> tuple[float, float, float]:
-    """Return how often the share promised is not reached, and is not by as many again, and the mean share assigned."""
+    """Return how often the promised share is not the true one, and not that of a fifth again, and what is assigned."""
     rng = np.random.default_rng([n, int(100 * promise)])
     p, chance = world(name, promise, rng)
     precision = np.cumsum(chance) / np.arange(1, len(p) + 1)
     n_broken, n_broken_again, n_assigned = 0, 0, 0
     for _ in range(n_draws):
-        rows, again = rng.integers(0, len(p), (2, n))
-        right, right_again = rng.random((2, n)) < chance[[rows, again]]
+        rows, again = rng.integers(0, len(p), n), rng.integers(0, len(p), n // 5)
+        right, right_again = (rng.random(len(drawn)) < chance[drawn] for drawn in (rows, again))
         fitted = fit_threshold(p[rows], right, promise=promise)
         if fitted.value is not None:
             last = int(np.searchsorted(-p, -fitted.value, side="right")) - 1
@@ -219,8 +217,10 @@ def simulate(name: str, n: int, promise: float, n_draws: int) -> tuple[float, fl
 @pytest.mark.parametrize(("n", "promise"), [(145, 0.9), (500, 0.95), (2000, 0.99)])
 def test_promise_is_broken_at_most_as_often_as_said(name: str, n: int, promise: float) -> None:
     n_draws = 250
-    *broken, _ = simulate(name, n, promise, n_draws)
-    assert max(broken) <= binom.isf(1e-4, n_draws, 0.05) / n_draws
+    broken, broken_again, _ = simulate(name, n, promise, n_draws)
+    assert broken <= binom.isf(1e-4, n_draws, 0.05) / n_draws
+    # A little more often, as a fifth of what is assigned seldom allows a whole number of wrong labels.
+    assert broken_again <= binom.isf(1e-4, n_draws, 0.07) / n_draws
 
 
 @pytest.mark.slow
@@ -228,14 +228,15 @@ def test_promise_is_broken_at_most_as_often_as_said(name: str, n: int, promise: 
 @pytest.mark.parametrize("n", [145, 500, 2000])
 @pytest.mark.parametrize("promise", [0.9, 0.95, 0.99])
 def test_promise_is_broken_at_most_as_often_as_said_in_many_draws(name: str, n: int, promise: float) -> None:
-    *broken, _ = simulate(name, n, promise, 2000)
-    assert max(broken) <= binom.isf(1e-4, 2000, 0.05) / 2000
+    broken, broken_again, _ = simulate(name, n, promise, 1000)
+    assert broken <= binom.isf(1e-4, 1000, 0.05) / 1000
+    assert broken_again <= binom.isf(1e-4, 1000, 0.07) / 1000
 
 
 def test_promise_leaves_most_questions_assigned() -> None:
     # 88 % could be assigned if the true chances were known.
     *_, coverage = simulate("calibrated", 500, 0.95, 100)
-    assert coverage > 0.65
+    assert coverage > 0.55
 
 
 # --- Threshold --------------------------------------------------------------------------------------------------------
@@ -327,7 +328,6 @@ def test_codes_name_the_reasons() -> None:
     assert REASON_OF_CODE == (None, *REASONS)
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=8), elements=st.floats(0, 1, width=32)),
     st.one_of(st.none(), st.floats(0, 1)),

@@ -95,7 +95,7 @@ def test_first_and_last_day_are_in_force(day, said):
 
 
 @given(st.dates(date(2000, 1, 1), date(2030, 1, 1)), st.integers(0, 900), st.integers(-3, 903))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_document_is_in_force_from_its_first_to_its_last_day(start, length, place):
     last, day = start + timedelta(length), start + timedelta(place)
     found = documents((DECREE, start, last, NEXT)).problem([DECREE], day)
@@ -220,7 +220,7 @@ def test_periods_that_overlap_or_have_no_bounds_hold_where_either_does():
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 20)), min_size=1, max_size=5), st.integers(-2, 90))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_document_is_in_force_on_the_days_of_its_periods_and_no_other(periods, place):
     start = date(2025, 1, 1)
     days = [(start + timedelta(first), start + timedelta(first + length)) for first, length in periods]

@@ -50,7 +50,7 @@ PIECES = [
     "ruou ",
 ]
 WILD = st.lists(st.one_of(st.sampled_from(PIECES), st.characters()), max_size=15).map("".join)
-few = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 FITTED = QuestionVectorizer(language="vi", abbreviations={"UBND": "ủy ban nhân dân"}, min_df=1).fit(TEXTS)
 
 

@@ -78,7 +78,7 @@ def test_personal_data_is_masked_before_it_is_stored(path):
     label=st.one_of(st.integers(), st.booleans(), st.just("land")),
     probability=st.one_of(st.none(), st.floats(0, 1)),
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_is_stored_or_refused_as_a_whole(tmp_path_factory, question, who, label, probability):
     log = FeedbackLog(tmp_path_factory.mktemp("log") / "desk.feedback")
     try:
@@ -227,7 +227,7 @@ def whole(tmp_path_factory):
 
 
 @given(data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_stretch_of_the_log_can_be_replaced_unseen(whole, data):
     log, content = whole
     path = log.path

@@ -122,9 +122,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(
-    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestModel.settings = settings(max_examples=40, stateful_step_count=20, suppress_health_check=list(HealthCheck))
 
 
 def test_added_item_is_found_and_a_removed_one_is_not():

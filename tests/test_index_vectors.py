@@ -243,9 +243,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(
-    max_examples=6, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestModel.settings = settings(max_examples=6, stateful_step_count=15, suppress_health_check=list(HealthCheck))
 
 
 def test_pickle_is_an_index_without_a_folder(saved):

@@ -51,7 +51,7 @@ PIECES = [
 WILD = st.lists(
     st.lists(st.one_of(st.sampled_from(PIECES), st.characters()), max_size=6).map("".join), min_size=1, max_size=8
 ).map(" ".join)
-few = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module")

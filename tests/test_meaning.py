@@ -36,7 +36,7 @@ TEXTS = [
 ]
 LABELS = ["liquor", "land", "land", "tax", "land", "liquor"]
 WILD = st.lists(st.one_of(st.sampled_from([*"ab ", "đất ", "dat ", "\0", "\ud800", "UBND ", "漢"]), st.characters()))
-few = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 def fitted(encoder, weight=1.0, n_landmarks=0, texts=TEXTS, language="vi"):

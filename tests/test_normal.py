@@ -63,7 +63,7 @@ TROUBLE = [
     ),
 ]
 WILD = st.lists(st.one_of(st.sampled_from(TROUBLE), st.characters()), max_size=12).map("".join)
-few = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 
 def by_row(words: Words) -> list[list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -216,7 +216,6 @@ def test_nothing_is_left_beside_a_page_that_cannot_be_written(tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-@settings(deadline=None)
 @given(st.text() | st.text(st.sampled_from("<>&\"'\x00\ud800\u202e\ufdd0\x1b\x85ab ")))
 def test_any_text_is_one_text_in_html(text: str) -> None:
     for made in (element("p", text), element("p", "x", title=text), table([text], [[text]])):

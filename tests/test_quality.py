@@ -268,7 +268,7 @@ def test_a_table_in_order_has_no_findings() -> None:
 CELLS = st.one_of(st.none(), st.text(max_size=12), st.integers(), st.floats(), st.booleans(), st.just("\ud800\0"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS), min_size=1, max_size=30))
 def test_no_cell_stops_the_check(rows: list[tuple[Any, ...]]) -> None:
     frame = pd.DataFrame(rows, columns=["text", "label", "split", "who"], dtype=object)

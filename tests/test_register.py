@@ -32,7 +32,7 @@ TAXONOMY = Taxonomy(
 )
 EPOCH = date(2026, 1, 1)
 DAYS = [EPOCH + timedelta(place) for place in range(-2, 44)]  # around all days that `tables` draws
-few = settings(deadline=None, max_examples=40)
+few = settings(max_examples=40)
 BODIES = [("local", "commune", ""), ("local", "province", ""), ("ministry", "", ""), ("other_agency", "", "finance")]
 
 

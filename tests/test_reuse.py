@@ -15,7 +15,7 @@ from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, MOST_POSSIBLE, SIGNALS, R
 
 EDGES = [0.0, 1.0, 0.5, 1e-30, float(np.nextafter(np.float32(1), np.float32(0)))]
 NUMBERS = st.one_of(st.sampled_from(EDGES), st.floats(0, 1, width=32))
-few = settings(deadline=None, max_examples=40)
+few = settings(max_examples=40)
 
 
 @st.composite
@@ -442,7 +442,7 @@ def test_signals_that_are_all_alike_are_no_obstacle(value):
     assert -LARGEST_NONE <= model.none <= LARGEST_NONE
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(st.data())
 def test_whatever_the_signals_what_is_learnt_is_finite_and_in_bounds(data):
     n_questions, n_answers = data.draw(st.integers(2, 8)), data.draw(st.integers(1, 4))

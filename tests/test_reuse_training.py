@@ -78,7 +78,7 @@ def desk():
         [(text, "liquor" if "liquor" in text else "tax", place) for text, place in QUESTIONS],
         columns=["text", "topic", "jurisdiction"],
     )
-    return train(questions, *FITS, *NEAR, documents=DOCUMENTS, oldest_days=400, promise={"reuse": 0.3})
+    return train(questions, *FITS * 2, *NEAR, documents=DOCUMENTS, oldest_days=400, promise={"reuse": 0.3})
 
 
 QUESTIONS = [
@@ -312,7 +312,7 @@ def test_personal_data_of_reasks_is_nowhere_in_the_bundle(questions, tmp_path):
 
 
 def test_promise_of_reuse_that_is_kept_routes_and_one_that_is_not_does_not(questions):
-    kept, broken = (train(questions, *FITS, *NEAR, promise={"reuse": share}) for share in (0.3, 0.99))
+    kept, broken = (train(questions, *FITS * 2, *NEAR, promise={"reuse": share}) for share in (0.3, 0.99))
     assert kept.reuse.threshold.promise == 0.3
     assert kept.reuse.threshold.lower_bound >= 0.3
     assert kept.predict(ASKED)[0].route == "reuse"

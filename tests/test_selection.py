@@ -115,7 +115,7 @@ def test_same_seed_gives_the_same_picks_in_any_order_of_rows(triager):
     assert turned.index.tolist() == picks.index.tolist()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(max_size=40), max_size=12), n=st.integers(1, 15))
 def test_any_texts_give_distinct_picks(triager, texts, n):
     picks = select(triager, texts, n)

@@ -78,7 +78,7 @@ PIECES = [
     "-",
 ]
 WILD = st.lists(st.one_of(st.sampled_from(PIECES), st.characters()), max_size=15).map("".join)
-few = settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 def plain(results):

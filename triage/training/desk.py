@@ -84,13 +84,14 @@ def train(
     oos : sequence of str, DataFrame or path, optional
         Messages that belong to no class. Without them such messages are told by their scores alone.
     promise : mapping of str to float, optional
-        For a target, the share of assigned labels that must be right with 95 % confidence; for ``reuse``, the share
-        of answers offered for reuse that must fit: without this promise none is offered.
+        For a target, the share of assigned labels that must be right with 95 % confidence, in all and of a fifth as
+        many questions again; for ``reuse``, the share of answers offered for reuse that must fit: without this promise
+        none is offered. See `triage.decision.fit_threshold`.
     random_state : int, default=0
         Seed of everything that is drawn.
     groups : str, optional
-        Column of who wrote a question. Probabilities and promises are then made for writers never read before: they
-        hold over all writers together, and one writer's questions may do worse.
+        Column of who wrote a question. Probabilities are then made for writers never read before, and promises for
+        these as well as for known ones: they hold over all writers together, and one writer's questions may do worse.
     reasks : DataFrame or path, optional
         Later questions: ``archive_id`` of the answer that fits, or empty, and then ``near`` of one that only seems to
         (others may fit), or empty too where none fits. The first are trained on; all teach how sure it is that an
