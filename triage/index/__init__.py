@@ -2,7 +2,7 @@
 
 ``rows`` prepares a matrix, ``exact`` and ``bounded`` search one segment of items, ``parts`` joins them, ``changing``
 keeps and changes them, ``folder`` writes and reads them; ``question`` and ``vectors`` are the index of sparse and of
-dense rows.
+dense rows, of which ``graph`` finds near ones among many.
 """
 
 from triage.index.question import QuestionIndex

@@ -12,11 +12,16 @@ import numpy.typing as npt
 from triage.index import exact
 from triage.index.bounded import Make
 from triage.index.changing import ChangingIndex
+from triage.index.graph import Graph, build_graph, is_installed
 from triage.index.parts import Keys, Segment, State, in_order, order_of
 from triage.index.rows import best
 
 Matrix = npt.NDArray[Any]
 
+MOST_EXACT = 200_000  # rows of a segment that is always searched whole
+
+_LEAST_NEAR = 100  # groups of rows that a graph is asked for, or twice as many as are wanted
+_SHARE_NEAR = 16  # where they are more than one in so many rows, all are compared as fast
 _BLOCK_ROWS = 2048  # that stay in the cache of a processor
 _QUERIES = 64  # searched together
 
@@ -91,6 +96,73 @@ class VectorSegment:
         return cls(keys, rows.reshape(len(keys), n_features))
 
 
+@dataclass(frozen=True, eq=False)
+class GraphSegment(VectorSegment):
+    """Items of which a graph says which may be near, and whose rows say how near they are.
+
+    Without usearch it is searched whole.
+
+    Attributes
+    ----------
+    keys, rows
+        As in `VectorSegment`.
+    graph : Graph
+        Of the rows.
+    """
+
+    graph: Graph
+
+    kind: ClassVar[str] = "graph"
+
+    def search(
+        self, Q: npt.NDArray[np.int16], k: int, dead: npt.NDArray[np.bool_] | None
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """Return the most similar rows among the candidates, in the terms of `ExactSegment.search`.
+
+        A query whose candidates are fewer than `k` or not all similar to it is held against every row.
+
+        Parameters
+        ----------
+        Q, k, dead
+            As there.
+
+        Returns
+        -------
+        place, similarity
+            As there.
+        """
+        n_near = max(_LEAST_NEAR, 2 * k)
+        if n_near * _SHARE_NEAR > len(self.keys) or not is_installed():
+            return super().search(Q, k, dead)
+        place, similarity = np.empty((len(Q), k), np.intp), np.empty((len(Q), k), np.float32)
+        whole = []
+        for row, query in enumerate(Q):
+            near = self.graph.near(query, n_near)
+            if dead is not None:
+                near = near[~dead[near]]
+            found, value = best(self.cosines(query[None], near)[None], k)
+            if found.shape[1] == k and value[0, -1] > 0:
+                place[row], similarity[row] = near[found[0]], value[0]
+            else:
+                whole.append(row)
+        if whole:
+            place[whole], similarity[whole] = super().search(Q[whole], k, dead)
+        return place, similarity
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what `from_arrays` takes."""
+        return {**super().arrays(), **self.graph.arrays()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]], n_features: int) -> Self:
+        """Return a segment whose arrays stay where they are; a ValueError says that they do not fit together."""
+        whole = VectorSegment.from_arrays(arrays, n_features)
+        return cls(whole.keys, whole.rows, Graph.from_arrays(arrays, len(whole.keys), n_features))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self).from_arrays, (self.arrays(), self.rows.shape[1])  # views of a graph are no data
+
+
 class VectorIndex(ChangingIndex[Matrix]):
     """Vectors to be found again by their cosine; items come and go while others search.
 
@@ -99,8 +171,11 @@ class VectorIndex(ChangingIndex[Matrix]):
 
     Notes
     -----
-    Every item is compared with every query, however many there are: a query costs some 0.25 ms for each thousand items
-    of 384 numbers, see ``tests/benchmarks/vectors.py``. No library for approximate search is used.
+    Up to 200,000 items are compared with every query, which costs some 0.25 ms for each thousand items of 384 numbers.
+    A merge of more builds a graph of them by usearch, from the extra ``ann``, and takes minutes for it: then a query
+    looks at some thousand items, and may miss a near one. Similarities are exact in either case; what was added since
+    the merge, or is asked for by a large `k`, is compared whole. Without usearch a merge makes no graph, and an index
+    that was saved with one is searched whole. See ``tests/benchmarks/vectors.py``.
 
     A number takes two bytes, as a multiple of some 1/4096, which moves a cosine by some 0.0001. Sums of products of
     such numbers are exact in float32, so that equals are equal to the last bit, whatever stands beside them, and on
@@ -120,7 +195,7 @@ class VectorIndex(ChangingIndex[Matrix]):
     ([[7]], [1, 2, 7])
     """
 
-    _segments: ClassVar[Mapping[str, type[Segment]]] = {VectorSegment.kind: VectorSegment}
+    _segments: ClassVar[Mapping[str, type[Segment]]] = {one.kind: one for one in (VectorSegment, GraphSegment)}
 
     @classmethod
     def from_matrix(cls, X: Matrix, keys: npt.ArrayLike | None = None) -> Self:
@@ -189,6 +264,9 @@ class VectorIndex(ChangingIndex[Matrix]):
         for rows in in_order(state.parts, part, place):
             made["rows"][filled : filled + rows.size] = rows.ravel()
             filled += rows.size
+        if len(keys) > MOST_EXACT and is_installed():
+            made |= build_graph(made["rows"].reshape(len(keys), dim), make)
+            return GraphSegment.from_arrays(made, dim), state.left_out
         return VectorSegment.from_arrays(made, dim), state.left_out
 
 
