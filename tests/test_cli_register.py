@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import triage
 from triage import cli
+from triage.archive import Archive
 from triage.register import Documents
 
 QUESTIONS = [
@@ -183,6 +184,29 @@ def test_answers_are_held_against_the_documents_and_the_age_of_the_model(registe
     assert "document" in run("retrain-check", model, "--as-of", "2026-01-31", "--format", "table").stdout
 
 
+def test_answers_of_an_archive_are_checked_in_the_place_of_the_models_own(model, tmp_path):
+    cells = {"matter_id": "M1", "jurisdiction": "local", "level": "commune", "answered_at": "2025-08-02"}
+    with Archive(tmp_path / "desk.archive") as archive:
+        archive.add(
+            [
+                {"id": "b1", "question": "Who renews a liquor licence?", "answer": "The commune.", **cells},
+                {"id": "b2", "question": "Is there a form for it?", "answer": "Yes.", "answered_at": "2025-08-02"},
+                {"id": "b3", "question": "How much does all that cost?", **cells},
+            ]
+        )
+    result = run("retrain-check", model, "--archive", tmp_path / "desk.archive", "--as-of", "2026-02-01")
+    assert [(row["id"], row["reason"]) for row in records(result) if row["kind"] == "answer"] == [("b1", "changed")]
+    assert "1 of 2 answers (50 %) are out of date" in result.stderr
+    assert "3 of 6 questions" in result.stderr
+
+
+def test_archive_without_answers_has_nothing_out_of_date(model, tmp_path):
+    Archive(tmp_path / "desk.archive").close()
+    result = run("retrain-check", model, "--archive", tmp_path / "desk.archive", "--as-of", "2025-08-15")
+    assert records(result) == []
+    assert "0 of 0 answers are out of date" in result.stderr
+
+
 def test_another_register_may_be_asked(model, register, tmp_path):
     rows = pd.read_csv(register, dtype=str, keep_default_na=False)
     rows.loc[rows["matter_id"] == "M2", ["jurisdiction", "agency", "valid_to"]] = ["ministry", "", ""]
@@ -207,6 +231,7 @@ def test_another_register_may_be_asked(model, register, tmp_path):
         (["register", "changes", "{plain}", "--since", "2026-02-01"], 1, "must have a register"),
         (["retrain-check", "{plain}"], 1, "must have a register, and was trained without"),
         (["retrain-check", "{model}", "--as-of", "2026"], 2, "--as-of must be an ISO date"),
+        (["retrain-check", "{model}", "--archive", "none.archive"], 1, "none.archive: must be an archive that exists"),
     ],
 )
 def test_wrong_use_is_one_clear_error(arguments, code, match, register, model, without_register):

@@ -131,10 +131,28 @@ def test_saved_pipeline_keeps_the_path(nlp, model, tmp_path):
 
 def test_configured_model_wins_over_the_saved_one(tmp_path):
     nlp = spacy.blank("xx")
-    nlp.add_pipe("triage", config={"model": "old"})
+    nlp.add_pipe("triage", config={"model": "old", "encoder": "onnx:old"})
     nlp.to_disk(tmp_path)
-    moved = spacy.load(tmp_path, config={"components": {"triage": {"model": "new"}}})
-    assert moved.get_pipe("triage").model == "new"
+    moved = spacy.load(tmp_path, config={"components": {"triage": {"model": "new", "encoder": None}}})
+    component = moved.get_pipe("triage")
+    assert (component.model, component.encoder) == ("new", None)
+
+
+def test_encoder_is_found_where_the_configuration_says(tmp_path, monkeypatch, word_encoder):
+    triage.train(TABLE, targets=["topic"], encoder=word_encoder()).save(tmp_path / "model")
+    monkeypatch.setattr("triage.triager.storing.open_encoder", {"onnx:here": word_encoder()}.__getitem__)
+    nlp = spacy.blank("xx")
+    nlp.add_pipe("triage", config={"model": str(tmp_path / "model"), "encoder": "onnx:here"})
+    assert nlp(TEXTS[0])._.triage.decisions["topic"].label == "licence"
+    bare = spacy.blank("xx")
+    bare.add_pipe("triage")
+    assert bare.from_bytes(nlp.to_bytes()).get_pipe("triage").encoder == "onnx:here"
+
+
+def test_pipeline_of_before_encoders_is_read():
+    nlp = spacy.blank("xx")
+    component = nlp.add_pipe("triage").from_bytes(b'{"model": "old"}')
+    assert (component.model, component.encoder) == ("old", None)
 
 
 def test_pickle_leaves_the_model_behind(nlp):

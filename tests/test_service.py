@@ -38,8 +38,8 @@ def loads(monkeypatch):
             topic = Decision("topic", f"{as_of}/{k}", 1.0, "assigned", None, ())
             return [TriageResult({"topic": topic}, "answer") for _ in texts]
 
-    def load(path):
-        loaded.append(path)
+    def load(path, encoder=None):
+        loaded.append((path, encoder))
         time.sleep(0.05)
         if not path.exists():
             raise triage.BundleError(path=path, problem="is missing", remedy="train it")
@@ -118,6 +118,21 @@ def test_cache_keeps_the_models_used_last(loads, tmp_path):
     assert len(loads) == len(folders)
     triage.predict("a", model=folders[0])
     assert len(loads) == len(folders) + 1
+
+
+def test_model_is_loaded_once_for_each_place_of_its_encoder(loads, folder):
+    for encoder in (None, "onnx:here", "onnx:there", "onnx:here"):
+        triage.predict("a", model=folder, encoder=encoder)
+    assert loads == [(folder, None), (folder, "onnx:here"), (folder, "onnx:there")]
+
+
+def test_model_with_an_encoder_answers_once_it_is_named(tmp_path, monkeypatch, word_encoder):
+    triage.train(TABLE, targets=["topic"], encoder=word_encoder()).save(tmp_path / "model")
+    monkeypatch.setattr("triage.triager.storing.open_encoder", {"onnx:here": word_encoder()}.__getitem__)
+    with pytest.raises(triage.errors.EncoderError, match="say where it is"):
+        triage.predict("a", model=tmp_path / "model")
+    found = triage.predict("liquor licence", model=tmp_path / "model", encoder="onnx:here")
+    assert found["decisions"]["topic"]["label"] == 1
 
 
 def test_results_of_a_real_model_are_json(tmp_path):

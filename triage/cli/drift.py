@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from triage.cli.terminal import Lines, ModelArgument, TextOption, emit, guard, safe, write
+from triage.cli.desk import EncoderOption, ModelArgument, load_desk
+from triage.cli.terminal import Lines, TextOption, emit, guard, safe, write
 
 RETRAIN = 3  # exit code of a week that says so
 
@@ -34,15 +35,15 @@ def drift(
         Lines | None,
         typer.Option("--format", help="JSON, or words for people; by default words on a terminal."),
     ] = None,
+    encoder: EncoderOption = None,
 ) -> None:
     """Compare the week's questions of FILE with those MODEL was trained on, and say whether to train it again."""
     with guard():
         from triage.dataset import read_table
         from triage.drift import drift as compare_week
-        from triage.triager import load
 
         before = None if reference is None else read_table(reference)
-        report = compare_week(load(model), read_table(file), text=text, reference=before)
+        report = compare_week(load_desk(model, encoder), read_table(file), text=text, reference=before)
         if format is Lines.TABLE or (format is None and sys.stdout.isatty()):
             lines = map(safe, report.summary().rstrip("\n").split("\n"))
             write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from triage.cli.desk import EncoderOption, load_desk
 from triage.cli.terminal import Lines, TextOption, cut, emit, guard, note, safe, show
 from triage.errors import TriageError
 
@@ -43,6 +44,7 @@ def add(
         Path | None,
         typer.Option("--model", metavar="FOLDER", help="Model whose label and probability are noted as the old ones."),
     ] = None,
+    encoder: EncoderOption = None,
     confirm_rest: Annotated[
         bool, typer.Option("--confirm-rest", help="Note too that the other labels of --model are right.")
     ] = False,
@@ -59,10 +61,12 @@ def add(
             raise typer.BadParameter("--file needs --id")
         if confirm_rest and model is None:
             raise typer.BadParameter("--confirm-rest needs --model")
+        if encoder is not None and model is None:
+            raise typer.BadParameter("--encoder needs --model")
         from triage.feedback import FeedbackLog
 
         words = question if question is not None else _question_of(file, str(id), text)  # type: ignore[arg-type]
-        decisions = {} if model is None else _decisions(model, words)
+        decisions = {} if model is None else _decisions(model, encoder, words)
         if decisions and target not in decisions:
             raise typer.BadParameter(f"--target must be one of {', '.join(decisions)}, got {target!r}")
         given: dict[str, Any] = {"who": who, "question_id": id or ""}
@@ -153,10 +157,8 @@ def _question_of(file: Path, id: str, text: str) -> str:
     return str(as_text(found[text]).iloc[0])
 
 
-def _decisions(model: Path, question: str) -> dict[str, Decision]:
-    from triage.triager import load
-
-    (result,) = load(model).predict([question], k=0)
+def _decisions(model: Path, encoder: str | None, question: str) -> dict[str, Decision]:
+    (result,) = load_desk(model, encoder).predict([question], k=0)
     return dict(result.decisions)
 
 

@@ -16,17 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triage.cli import archive, drift, feedback, quality, register, selection
+from triage.cli.desk import ArchiveOption, EncoderOption, ModelArgument, encoder_option, load_desk
 from triage.cli.questions import Chunk, read, rows_of_split, watch
 from triage.cli.tables import namer, result_table, suggestion_table
 from triage.cli.terminal import (
-    ArchiveOption,
     AsOfOption,
-    EncoderOption,
     FormatOption,
     KOption,
     LanguageOption,
     Lines,
-    ModelArgument,
     TextOption,
     day_option,
     emit,
@@ -161,7 +159,7 @@ def predict(
         if output is not None:
             check_output(output)
 
-        triager = _load(model, archive, encoder)
+        triager = load_desk(model, encoder, archive)
         chunks = watch(read(file, text))
         if output is not None:
             write_table(triager, chunks, output, text=text, as_of=day)
@@ -210,12 +208,11 @@ def evaluate(
         from triage.dataset import read_table
         from triage.evaluation import report, write_report
         from triage.evaluation.display import check_installed
-        from triage.triager import load
 
         if html is not None:
             check_folder(html)
             check_installed()
-        triager = load(model, encoder=encoder)
+        triager = load_desk(model, encoder)
         frame = rows_of_split(read_table(file), split, str(file))
         trained = None if train is None else read_table(train)
         if trained is not None and split is not None and "split" in trained:
@@ -294,6 +291,8 @@ def compare(
         ),
     ] = None,
     alpha: Annotated[float, typer.Option(metavar="P", help="Largest p of a significant difference.")] = 0.05,
+    old_encoder: Annotated[str | None, encoder_option("--old-encoder", "OLD")] = None,
+    new_encoder: Annotated[str | None, encoder_option("--new-encoder", "NEW")] = None,
 ) -> None:
     """Compare models OLD and NEW on the labelled questions of FILE, which neither was trained on."""
     with guard():
@@ -304,9 +303,8 @@ def compare(
             check_output(changed, "--changed")
         from triage.comparison import compare as compare_desks
         from triage.dataset import read_table, write_table
-        from triage.triager import load
 
-        desks = load(old), load(new)
+        desks = load_desk(old, old_encoder), load_desk(new, new_encoder)
         known = [name for name in desks[0].targets if name in desks[1].targets]
         for name in target or ():
             if name not in known:
@@ -343,21 +341,13 @@ def similar(
 ) -> None:
     """Find the questions nearest to each TEXT among those that MODEL, or an archive, knows."""
     with guard():
-        found = _load(model, archive, encoder).similar(texts, k=k, as_of=day_option(as_of))
+        found = load_desk(model, encoder, archive).similar(texts, k=k, as_of=day_option(as_of))
         if format is Lines.TABLE:
             for text, suggestions in zip(texts, found, strict=True):
                 show(suggestion_table(text, suggestions))
         else:
             for number, suggestions in enumerate(found, 1):
                 emit([{"line": number, "suggestions": [suggestion.to_dict() for suggestion in suggestions]}])
-
-
-def _load(model: Path, archive: Path | None, encoder: str | None) -> Triager:
-    """Load a desk, with the answers of an archive in the place of its own."""
-    from triage.triager import load
-
-    triager = load(model, encoder=encoder)
-    return triager if archive is None else triager.with_archive(archive, index=f"{archive}.index")
 
 
 # Answers out

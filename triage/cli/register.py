@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from triage.cli.desk import EncoderOption, ModelArgument, load_desk
 from triage.cli.questions import Chunk, read
 from triage.cli.terminal import (
     AsOfOption,
     FormatOption,
     Lines,
-    ModelArgument,
     cut,
     day_option,
     emit,
@@ -66,13 +68,15 @@ def changes(
         str | None, typer.Option("--until", metavar="DATE", help="Last day of a change; today by default.")
     ] = None,
     format: FormatOption = Lines.JSONL,
+    encoder: EncoderOption = None,
 ) -> None:
     """List what changed hands: from whom, to whom, and since when."""
     with guard():
         first, last = day_option(since, "--since"), day_option(until, "--until")
         if (last or date.today().isoformat()) < str(first):
             raise typer.BadParameter(f"--until must not be before --since, got {last or 'today'}")
-        _tell(_register(register).changes(first, last), format, ["date", "matter_id", "name", "change", "from", "to"])
+        rows = _register(register, encoder).changes(first, last)
+        _tell(rows, format, ["date", "matter_id", "name", "change", "from", "to"])
 
 
 @app.command()
@@ -81,10 +85,11 @@ def expiring(
     within_days: Annotated[int, typer.Option("--within-days", min=0, help="Days from --as-of on.")] = 90,
     as_of: AsOfOption = None,
     format: FormatOption = Lines.JSONL,
+    encoder: EncoderOption = None,
 ) -> None:
     """List the rows that end soon, and whether another period follows."""
     with guard():
-        found = _register(register)
+        found = _register(register, encoder)
         rows = found.expiring(within_days, day_option(as_of))
         rows = rows.rename(columns={found.name_column(): "name"})
         _tell(rows, format, ["valid_to", "matter_id", "name", "jurisdiction", "level", "agency", "followed"])
@@ -97,14 +102,14 @@ def match(
     as_of: AsOfOption = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Largest number of matters a question.")] = 5,
     format: FormatOption = Lines.JSONL,
+    encoder: EncoderOption = None,
 ) -> None:
     """Match each TEXT to the matters of MODEL's register."""
     with guard():
         from triage.errors import TriageError
-        from triage.triager import load
 
         day = day_option(as_of)
-        triager = load(model)
+        triager = load_desk(model, encoder)
         if triager.reader.competence is None:
             raise TriageError(f"{model}: must have a register and questions with a matter_id, and was trained without")
         chunks = read("-", "text") if texts == ["-"] else [Chunk("line", list(range(1, len(texts) + 1)), texts)]
@@ -123,47 +128,70 @@ def retrain_check(
     register: Annotated[
         Path | None, typer.Option(help="Another register than the one MODEL was trained with.", show_default=False)
     ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Check the answers of this archive, not those MODEL was trained with.",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = Lines.JSONL,
+    encoder: EncoderOption = None,
 ) -> None:
-    """List the training questions and answers of MODEL that a change of law put out of date."""
+    """List the training questions and answers of MODEL that a change of law put out of date, and their share."""
     with guard():
+        from triage.archive import Archive
         from triage.errors import TriageError
         from triage.register import Register, outdated
-        from triage.triager import load
+        from triage.triager.following import record_of
 
         day = day_option(as_of)
-        triager = load(model)
+        triager = load_desk(model, encoder)
         if triager.register is None:
             raise TriageError(f"{model}: must have a register, and was trained without")
         competences = triager.register
         if register is not None:
             competences = Register.read(register, triager.taxonomy)
-        answers = [{**row, "date": row.get("answered_at")} for row in triager.records if row.get("answer")]
         reuse = triager.reuse
+        with nullcontext() if archive is None else Archive(archive, create=False) as store:
+            answers = _Answers(triager.records if store is None else map(record_of, store))
+            stale = outdated(competences, answers, day, documents=reuse.documents, oldest_days=reuse.oldest_days)
         tables = {
-            "question": (triager.labelled, outdated(competences, triager.labelled, day)),
-            "answer": (
-                answers,
-                outdated(competences, answers, day, documents=reuse.documents, oldest_days=reuse.oldest_days),
-            ),
+            "question": (len(triager.labelled), outdated(competences, triager.labelled, day)),
+            "answer": (answers.n, stale),
         }
-        for what, (rows, found) in tables.items():
-            note(f"{len(found)} of {len(rows)} {what}s {_percent(len(found), len(rows))}are out of date")
+        for what, (n_rows, found) in tables.items():
+            note(f"{len(found)} of {n_rows} {what}s {_percent(len(found), n_rows)}are out of date")
             if format is Lines.TABLE and len(found):
                 show(_table(found, list(found.columns)))
             elif len(found):
                 emit([{"kind": what, **row} for row in _records(found)])
 
 
-def _register(path: Path) -> Register:
+class _Answers:
+    # The answers among records, one by one, as an archive may hold a million; and how many were read.
+    def __init__(self, records: Iterable[Mapping[str, Any]]) -> None:
+        self.n = 0
+        self._records = records
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for record in self._records:
+            if record.get("answer"):
+                self.n += 1
+                yield {**record, "date": record.get("answered_at")}
+
+
+def _register(path: Path, encoder: str | None) -> Register:
     # A register's table, or that of a model.
     from triage.errors import TriageError
     from triage.register import Register
-    from triage.triager import load
 
     if not path.is_dir():
+        if encoder is not None:
+            raise typer.BadParameter("--encoder is for a model's folder; leave it out for a table")
         return Register.read(path)
-    found = load(path).register
+    found = load_desk(path, encoder).register
     if found is None:
         raise TriageError(f"{path}: must have a register, and was trained without")
     return found

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from triage.cli.desk import EncoderOption, ModelArgument, load_desk
 from triage.cli.questions import read, watch
 from triage.cli.tables import namer
 from triage.cli.terminal import (
     AsOfOption,
     LanguageOption,
     Lines,
-    ModelArgument,
     TextOption,
     cut,
     day_option,
@@ -55,6 +55,7 @@ def next_(
     ] = None,
     as_of: AsOfOption = None,
     random_state: Annotated[int, typer.Option("--random-state", metavar="SEED", help="Breaks ties.")] = 0,
+    encoder: EncoderOption = None,
     language: LanguageOption = None,
     format: Annotated[
         Lines | None,
@@ -65,9 +66,8 @@ def next_(
     with guard():
         day = day_option(as_of)
         from triage.selection import FACTS, select, why
-        from triage.triager import load
 
-        triager = load(model)
+        triager = load_desk(model, encoder)
         for name in target or ():
             if name not in triager.targets:
                 raise typer.BadParameter(f"--target must be one of {', '.join(triager.targets)}, got {name!r}")

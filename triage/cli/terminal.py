@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -33,29 +32,11 @@ class Lines(StrEnum):
     TABLE = "table"
 
 
-ModelArgument = Annotated[Path, typer.Argument(help="Folder of a model, such as models/land.", show_default=False)]
 TextOption = Annotated[str, typer.Option("--text", metavar="COLUMN", help="Column of the questions in a table.")]
 KOption = Annotated[int, typer.Option("-k", min=0, help="Largest number of suggestions a question.")]
 AsOfOption = Annotated[
     str | None,
     typer.Option("--as-of", metavar="DATE", help="Day on which a body must be competent; today by default."),
-]
-EncoderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--encoder",
-        metavar="SPEC",
-        help="Where the encoder is that MODEL was trained with, as onnx:FOLDER; a package is found without.",
-        show_default=False,
-    ),
-]
-ArchiveOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--archive",
-        metavar="FILE",
-        help="Suggest the answers of this archive, not those MODEL was trained with; its index is kept in FILE.index.",
-    ),
 ]
 FormatOption = Annotated[Lines, typer.Option("--format", help="JSON Lines, or a table for people.")]
 LanguageOption = Annotated[

@@ -27,10 +27,12 @@ _ErrorHandler: TypeAlias = "Callable[[str, Any, list[Doc], Exception], Any]"
 
 @Language.factory(
     "triage",
-    default_config={"model": None, "as_of": None, "k": 5},
+    default_config={"model": None, "as_of": None, "k": 5, "encoder": None},
     assigns=["doc.cats", "doc._.triage"],
 )
-def make_triage(nlp: Language, name: str, model: str | None, as_of: str | None, k: int) -> TriageComponent:
+def make_triage(
+    nlp: Language, name: str, model: str | None, as_of: str | None, k: int, encoder: str | None
+) -> TriageComponent:
     """Make the component for ``nlp.add_pipe("triage", config={"model": "models/land"})``.
 
     Parameters
@@ -45,13 +47,16 @@ def make_triage(nlp: Language, name: str, model: str | None, as_of: str | None, 
         ISO date on which competences must hold, None for today's.
     k : int
         Largest number of suggestions a text.
+    encoder : str or None
+        Where the encoder is that the model was trained with, as for :func:`triage.load`. One of an installed package
+        is found without.
 
     Returns
     -------
     TriageComponent
     """
     _register()
-    return TriageComponent(name, model, as_of=as_of, k=k)
+    return TriageComponent(name, model, as_of=as_of, k=k, encoder=encoder)
 
 
 class TriageComponent:
@@ -70,13 +75,24 @@ class TriageComponent:
         ISO date on which competences must hold.
     k : int, default 5
         Largest number of suggestions a text.
+    encoder : str, optional
+        Where the encoder is that the model was trained with.
     """
 
-    def __init__(self, name: str, model: str | Path | None, *, as_of: str | None = None, k: int = 5) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: str | Path | None,
+        *,
+        as_of: str | None = None,
+        k: int = 5,
+        encoder: str | None = None,
+    ) -> None:
         self.name = name
         self.model = model
         self.as_of = as_of
         self.k = k
+        self.encoder = encoder
         self._triager: Triager | None = None
         self._error_handler: _ErrorHandler = _raise
 
@@ -122,23 +138,26 @@ class TriageComponent:
         return self._error_handler
 
     def to_bytes(self, *, exclude: Iterable[str] = ()) -> bytes:
-        """Return the model's path; the model itself stays where it is."""
-        return json.dumps({"model": None if self.model is None else str(self.model)}).encode()
+        """Return the paths of the model and of its encoder; both stay where they are."""
+        model = None if self.model is None else str(self.model)
+        return json.dumps({"model": model, "encoder": self.encoder}).encode()
 
     def from_bytes(self, content: bytes, *, exclude: Iterable[str] = ()) -> TriageComponent:
-        """Take the model's path, unless the pipeline's configuration names a model."""
+        """Take the paths of the model and of its encoder, unless the pipeline's configuration names a model."""
         if self.model is None:
-            self.model = json.loads(content)["model"]
+            stored = json.loads(content)
+            self.model = stored["model"]
+            self.encoder = self.encoder or stored.get("encoder")  # pipelines of before encoders have none
         return self
 
     def to_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> None:
-        """Write the model's path into a folder; the model itself stays where it is."""
+        """Write the paths of the model and of its encoder into a folder; both stay where they are."""
         folder = Path(path)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "cfg").write_bytes(self.to_bytes())
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> TriageComponent:
-        """Take the model's path from a folder, unless the pipeline's configuration names a model."""
+        """Take the paths of the model and of its encoder from a folder, as `from_bytes` does."""
         return self.from_bytes((Path(path) / "cfg").read_bytes())
 
     def __getstate__(self) -> dict[str, Any]:
@@ -166,7 +185,7 @@ class TriageComponent:
             from triage.triager import load
 
             _register()
-            self._triager = load(self.model)
+            self._triager = load(self.model, encoder=self.encoder)
         return self._triager
 
 
