@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from triage import cli
-from triage.dataset import read_abbreviations, read_table, write_table
+from triage.dataset import Taxonomy, Topic, read_abbreviations, read_table, write_table
 from triage.errors import DatasetError
 from triage.quality import KINDS, check, label_suspects
 from triage.quality.cells import is_mojibake
@@ -213,6 +213,22 @@ def test_labels_that_the_taxonomy_does_not_name_are_found() -> None:
     found = check(frame, "topic", taxonomy=LAND / "taxonomy.json").findings
     (rows,) = found["rows"][found["kind"] == "unknown_label"]
     assert rows == [4]
+
+
+@pytest.mark.parametrize(("spoken", "language"), [("vi", "vi"), ("en", None)])
+def test_language_of_the_taxonomy_is_taken_if_there_is_data_of_it(
+    monkeypatch: pytest.MonkeyPatch, spoken: str, language: str | None
+) -> None:
+    asked = []
+
+    def spy(texts: Any, language: str | None) -> Any:
+        asked.append(language)
+        return copies_of(texts, language)
+
+    monkeypatch.setattr("triage.quality.table.copies_of", spy)
+    topics = tuple(Topic(name, {spoken: name}, "", ()) for name in ("drink", "tax"))
+    check(table(2), "label", taxonomy=Taxonomy(spoken, topics, {}, {}, {}))
+    assert asked == [language]
 
 
 def test_labels_that_contradict_the_register_on_their_day_are_found() -> None:

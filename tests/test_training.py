@@ -12,6 +12,7 @@ import pytest
 
 import triage
 from triage import DatasetError, RecipeError
+from triage.dataset import Taxonomy, Topic
 from triage.recipe import read_recipe, train_recipe
 from triage.training import TrainingOptions
 
@@ -381,6 +382,16 @@ def test_promise_that_can_be_kept_is_kept():
     assert threshold.lower_bound >= 0.95
     assert threshold.n_held_out == 120
     assert (triager.predict_frame(table["text"])["label_status"] == "assigned").mean() > 0.5
+
+
+# --- language ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("spoken", "language"), [("vi", "vi"), ("en", None)])
+def test_language_of_the_taxonomy_is_taken_if_there_is_data_of_it(questions, spoken, language):
+    topics = tuple(Topic(name, {spoken: name}, "", ()) for name in ("liquor", "land", "tax"))
+    triager = triage.train(questions, targets="topic", taxonomy=Taxonomy(spoken, topics, {}, {}, {}))
+    assert triager.features.language == language
 
 
 # --- the same again ---------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from triage.quality.register import register_findings
 from triage.quality.shortcuts import shortcut_findings
 from triage.quality.suspects import COLUMNS, label_suspects
 from triage.register import Register
+from triage.text.languages import language_with_data
 from triage.training import TrainingOptions
 
 #: Labels that a question may lack: they mean something within another only.
@@ -63,7 +64,7 @@ def check(
     archive, reasks : optional
         Further texts with labels, as for `label_suspects`.
     language : str, optional
-        Language whose data normalises the texts; the taxonomy's by default.
+        Language whose data normalises the texts; the taxonomy's by default, if there is data of it.
     abbreviations : mapping of str to str, optional
         Words to spell out.
     random_state : int, default=0
@@ -95,8 +96,8 @@ def check(
     checks.raise_if(faults, "DataFrame")
     if isinstance(taxonomy, (str, Path)):
         taxonomy = read_taxonomy(taxonomy)
-    if taxonomy is not None and language is None and taxonomy.language == "vi":
-        language = taxonomy.language
+    if taxonomy is not None and language is None:
+        language = language_with_data(taxonomy.language)
     if register is not None and not isinstance(register, Register):
         register = Register.read(register, taxonomy)
 

@@ -20,6 +20,7 @@ from triage.features import QuestionVectorizer
 from triage.metrics import expected_calibration_error
 from triage.register import Documents, Register
 from triage.scope import fit_scope, scope_statistics
+from triage.text.languages import language_with_data
 from triage.training.gathering import TrainingOptions, gather
 from triage.training.profile import with_profile
 from triage.training.reuse import REUSE, draw_unanswered, with_reuse, without_reuse
@@ -109,7 +110,7 @@ def train(
     taxonomy : Taxonomy or path, optional
         Names of the labels for people, and typical matters of the topics to train on.
     language : str, optional
-        Language whose data normalises the text; the taxonomy's by default.
+        Language whose data normalises the text; the taxonomy's by default, if there is data of it.
     abbreviations : mapping of str to str, optional
         Words to spell out.
     encoder : Encoder or str, optional
@@ -152,8 +153,8 @@ def train(
     frame = read_questions(table, text=text, targets=targets)
     if isinstance(taxonomy, (str, Path)):
         taxonomy = read_taxonomy(taxonomy)
-    if taxonomy is not None and language is None and taxonomy.language == "vi":
-        language = taxonomy.language
+    if taxonomy is not None and language is None:
+        language = language_with_data(taxonomy.language)
     competences = None if register is None else Register.read(register, taxonomy)
     columns = {target: target for target in targets}
     if competences is not None:

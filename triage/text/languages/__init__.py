@@ -30,6 +30,28 @@ def known_languages() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
 
 
+def language_with_data(code: str | None) -> str | None:
+    """Return a language if it has data, and None for any other: texts are then read without.
+
+    Parameters
+    ----------
+    code : str or None
+        Code of any language, such as that of a desk's taxonomy.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> language_with_data("vi")
+    'vi'
+    >>> language_with_data("en") is None
+    True
+    """
+    return code if code in known_languages() else None
+
+
 @cache
 def load_language(code: str | None) -> dict[str, Any]:
     """Return the data of a language; it is read once and shared, so do not change it.
