@@ -291,6 +291,22 @@ def test_keyboard_interrupt_is_exit_code_130(monkeypatch):
     assert run("predict", "m", stdin="one").exit_code == 130
 
 
+@pytest.mark.parametrize(
+    ("targets", "header"),
+    [
+        (("label",), "label"),
+        (("topic",), "topic"),
+        (("intent", "level"), "intent, level"),
+        (("jurisdiction", "level"), "who decides"),
+        (("topic", "jurisdiction", "level", "agency", "matter"), "topic, and who decides"),
+    ],
+)
+def test_table_names_the_targets_of_the_desk(fake, monkeypatch, targets, header):
+    monkeypatch.setattr(fake, "targets", targets)
+    top = run("predict", "m", "--format", "table", stdin="one\n").stdout.splitlines()[1]
+    assert header in [cell.strip() for cell in top.split("┃")]
+
+
 # The program as users start it
 
 

@@ -43,7 +43,7 @@ def result_table(triager: Triager, chunk: Chunk, results: Sequence[TriageResult]
     table = Table(show_lines=True, expand=True, header_style="bold")
     table.add_column("" if chunk.key == "line" else chunk.key, justify="right", no_wrap=True, max_width=12)
     table.add_column("question, and the nearest known one", ratio=9, overflow="fold")
-    table.add_column("topic, and who decides" if "topic" in triager.targets else "label", ratio=7, overflow="fold")
+    table.add_column(_label_header(triager.targets), ratio=7, overflow="fold")
     table.add_column("what to do", ratio=4, overflow="fold")
     for key, text, result in zip(chunk.ids, chunk.texts, results, strict=True):
         question = _question_cell(text, result.suggestions)
@@ -63,6 +63,13 @@ def _question_cell(text: str, suggestions: Sequence[Suggestion]) -> Text:
         cell.append(f"\n↳ {safe(nearest.id)}, {near}{stale}: ", "dim")
         cell.append(cut(nearest.question, _NEAREST_CHARS), "dim italic")
     return cell
+
+
+def _label_header(targets: Sequence[str]) -> str:
+    """Name the targets as `told` shows them; jurisdiction, level and agency say together who decides."""
+    decides = "jurisdiction" in targets
+    names = [one for one in targets if one != "matter" and not (decides and one in ("jurisdiction", *_PLACES))]
+    return safe(", and ".join(filter(None, (", ".join(names), "who decides" if decides else ""))))
 
 
 def _label_cell(result: TriageResult, name: Callable[[str, Any], str]) -> Table:
