@@ -71,6 +71,12 @@ class Correction:
         Personal data masked; may be empty.
     at : str
         When, in UTC.
+
+    Examples
+    --------
+    >>> done = Correction(1, "Who signs?", "q1", "level", "province", 0.62, "commune", "An", "2025-10-01T08:00:00Z")
+    >>> done.old_label, done.new_label
+    ('province', 'commune')
     """
 
     sequence: int
@@ -98,8 +104,6 @@ class Head:
     --------
     >>> str(Head(2, "ab" * 32)) == "2:" + "ab" * 32
     True
-    >>> Head.parse(str(Head(2, "ab" * 32))).n_corrections
-    2
     """
 
     n_corrections: int
@@ -124,6 +128,11 @@ class Head:
         ------
         ValueError
             If it is no head.
+
+        Examples
+        --------
+        >>> Head.parse("2:" + "ab" * 32) == Head(2, "ab" * 32)
+        True
         """
         count, _, digest = text.partition(":")
         if not (count.isascii() and count.isdigit() and _is_digest(digest)):
@@ -247,6 +256,13 @@ class FeedbackLog:
             If an argument is not as `Correction` says.
         FeedbackError
             If the disk refuses, and then nothing of it is stored; or the log is not whole.
+
+        Examples
+        --------
+        >>> from tempfile import mkdtemp
+        >>> log = FeedbackLog(Path(mkdtemp()) / "desk.feedback")
+        >>> log.append("I am at an@example.org, who signs?", "level", "commune", who="An").question
+        'I am at [EMAIL], who signs?'
         """
         _check(locals())
         moment = datetime.now(UTC) if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
@@ -288,6 +304,16 @@ class FeedbackLog:
         Notes
         -----
         What this proves, and what not, stands at the class.
+
+        Examples
+        --------
+        >>> from tempfile import mkdtemp
+        >>> log = FeedbackLog(Path(mkdtemp()) / "desk.feedback")
+        >>> done = log.append("Who signs?", "level", "commune")
+        >>> noted = log.verify()
+        >>> done = log.append("Who pays?", "level", "province")
+        >>> log.verify(noted).n_corrections
+        2
         """
         with self._locked() as file:
             lines, _ = self._verified(file)
@@ -320,6 +346,15 @@ class FeedbackLog:
         ------
         FeedbackError
             As `verify`.
+
+        Examples
+        --------
+        >>> from tempfile import mkdtemp
+        >>> log = FeedbackLog(Path(mkdtemp()) / "desk.feedback")
+        >>> for label in ("province", "commune"):
+        ...     done = log.append("Who signs?", "level", label)
+        >>> log.export(["level"])[["text", "level"]].to_dict("records")
+        [{'text': 'Who signs?', 'level': 'commune'}]
         """
         rows: dict[tuple[str, str], dict[str, Any]] = {}
         columns: dict[str, None] = {} if targets is None else dict.fromkeys(map(_column, targets))

@@ -171,6 +171,14 @@ def fit_reuse(
     ------
     ValueError
         If there are no questions of at least two groups.
+
+    Examples
+    --------
+    >>> signals = {"question": np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.2], [0.2, 0.1]] * 5)}
+    >>> right, groups = np.array([0, 1, -1, -1] * 5), np.arange(20)
+    >>> model, held_out = fit_reuse(signals, right, groups)
+    >>> (held_out.argmax(axis=1) == right)[right >= 0].all(), held_out[right >= 0].max() > held_out[right < 0].max()
+    (np.True_, np.True_)
     """
     names = list(signals)
     n_groups = len(np.unique(groups))

@@ -52,6 +52,17 @@ def outdated(
     ------
     ValueError
         If `as_of`, or a day of a row, is no day.
+
+    Examples
+    --------
+    >>> register = Register.read(pd.DataFrame({
+    ...     "matter_id": ["M1", "M1"], "topic": ["liquor"] * 2, "matter_en": ["Retail licence"] * 2,
+    ...     "jurisdiction": ["local"] * 2, "level": ["commune", "province"], "agency": ["", ""],
+    ...     "valid_from": ["2025-07-01", "2026-01-01"], "valid_to": ["2025-12-31", ""]}))
+    >>> row = {"id": "q1", "matter_id": "M1", "date": "2025-08-01", "jurisdiction": "local", "level": "commune"}
+    >>> outdated(register, [row], "2026-02-01")[["id", "reason", "label", "now"]]
+       id   reason          label             now
+    0  q1  changed  local/commune  local/province
     """
     day = to_day(as_of)
     found = []
