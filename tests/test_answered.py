@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -159,6 +161,37 @@ def test_empty_archive_suggests_nothing_until_something_is_added(offering, tmp_p
 def test_own_questions_are_not_suggested_beside_an_archive_that_was_empty_at_first(triager, tmp_path):
     with Archive(tmp_path / "new.archive") as store:
         assert triager.with_archive(store).similar([triager.records[0]["question"]]) == [[]]
+
+
+@pytest.mark.parametrize("index", [None, "index"])
+def test_desk_with_an_archive_goes_through_pickle_and_follows_on(triager, tmp_path, monkeypatch, index):
+    monkeypatch.chdir(tmp_path)
+    with Archive("desk.archive") as archive:  # relative paths, which mean others elsewhere
+        archive.add(ITEMS)
+        desk = triager.with_archive(archive, index)
+        before = desk.similar(ASKED)  # what is made at the first question goes along
+        state = pickle.dumps(desk)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        again = pickle.loads(state)
+        assert again.similar(ASKED) == before
+        archive.remove("a1")
+        assert again.similar(ASKED) == desk.similar(ASKED) != before
+        assert os.listdir() == []
+
+
+def test_desk_whose_archive_another_process_cannot_reach_says_so(triager, archive, tmp_path):
+    state = pickle.dumps(triager.with_archive(archive))
+    (tmp_path / "desk.archive").rename(tmp_path / "gone.archive")
+    with pytest.raises(ArchiveError, match="must be an archive that exists; check the path"):
+        pickle.loads(state)
+
+
+@pytest.mark.slow
+def test_desk_with_an_archive_works_in_other_processes(triager, archive, tmp_path):
+    desk = triager.with_archive(archive, tmp_path / "index")
+    found = joblib.Parallel(n_jobs=2)(joblib.delayed(desk.similar)([text]) for text in ASKED)
+    assert [one for (one,) in found] == desk.similar(ASKED)
 
 
 def test_saved_desk_has_its_own_questions_not_those_of_the_archive(triager, archive, tmp_path):
@@ -416,7 +449,7 @@ def test_desk_that_followed_says_what_one_says_that_begins_now(offering, tmp_pat
             if there:
                 store.remove(id)
         elif there:
-            store.update(id, question=question)
+            store.update(id, question=question, near_duplicates="store")
         else:
             store.add(Item(id, question, f"Answer of {id}."), near_duplicates="store")
 

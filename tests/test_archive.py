@@ -264,6 +264,35 @@ def test_near_duplicate_is_stored_where_asked(filled):
     assert filled.duplicates(threshold=1) == []
 
 
+def test_question_changed_into_nearly_another_is_refused_and_the_other_named(filled):
+    problem = "item 'a2' is not changed, because it would be 100% like item 'a1'; change that, or let near duplicates"
+    with pytest.raises(ArchiveError, match=problem) as caught:
+        filled.update("a2", question="ai cap giay phep ban le ruou", answer="New.")
+    assert "giay phep" not in str(caught.value)
+    assert (filled.get("a2"), filled.version) == (LAND, 3)
+    filled.add(Item("b1", LIQUOR.question), near_duplicates="store")
+    with pytest.raises(ArchiveError, match="like item 'a1' and 1 more;"):
+        filled.update("a2", question="ai cap giay phep ban le ruou")
+
+
+def test_question_changed_into_nearly_another_is_stored_where_asked(filled):
+    filled.update("a2", question="ai cap giay phep ban le ruou", near_duplicates="store")
+    assert filled.duplicates() == [NearDuplicate("a2", "a1", 1.0)]
+    with pytest.raises(ValueError, match="near_duplicates must be 'report' or 'store', got 'drop'"):
+        filled.update("a2", near_duplicates="drop")
+
+
+def test_near_duplicate_of_before_may_be_changed_and_go_on_as_one(filled):
+    filled.add(Item("b1", "ai cap giay phep ban le ruou"), near_duplicates="store")
+    assert filled.update("b1", question="Ai cấp giấy phép bán lẻ rượu??", topic="liquor").topic == "liquor"
+    with pytest.raises(ArchiveError, match="item 'b1' is not changed, because it would be 100% like item 'a2'"):
+        filled.update("b1", question=LAND.question)
+
+
+def test_question_changed_a_little_is_no_near_duplicate_of_itself(filled):
+    assert filled.update("a1", question="Ai cấp giấy phép bán lẻ rượu ạ?").question.endswith("ạ?")
+
+
 def test_near_duplicates_inside_a_batch_are_found(archive):
     done = archive.add([LIQUOR, LAND, Item("b1", LIQUOR.question.upper()), Item("b2", "ai cap giay phep ban le ruou")])
     assert done.added == ("a1", "a2")

@@ -99,6 +99,15 @@ def test_near_duplicate_is_an_error_unless_it_is_to_be_stored(path):
     assert "100%" in run("duplicates", path, "--format", "table").stdout
 
 
+def test_question_changed_into_nearly_another_is_an_error_unless_it_is_to_be_stored(path):
+    words = ["--question", "ai cap giay phep ban le ruou"]
+    assert "item 'a2' is not changed, because it would be 100% like item 'a1'" in error_of(
+        run("update", path, "a2", *words)
+    )
+    (changed,) = records(run("update", path, "a2", *words, "--near-duplicates", "store"))
+    assert changed["question"] == words[1]
+
+
 def test_errors_are_told_without_words(path, tmp_path):
     message = error_of(run("add", path, "--question", "Secret words", "--id", "a1"))
     assert "row 1, column 'id': must be new" in message

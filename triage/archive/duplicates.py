@@ -125,6 +125,33 @@ def find_near_duplicates(
     return found
 
 
+def find_new_near_duplicates(connection: sqlite3.Connection, old: Item, new: Item) -> list[NearDuplicate]:
+    """Find the items that a changed item is nearly the same as, and was not before.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+    old, new : Item
+        An item of the archive, and what it is to be.
+
+    Returns
+    -------
+    list of NearDuplicate
+        Most similar first.
+    """
+    candidates = connection.execute(_CANDIDATES, bands_of([new.question])[0].tolist())
+    others = {id: question for id, question in candidates if id != new.id}
+    places = range(2, len(others) + 2)
+    questions = [old.question, new.question, *others.values()]
+    before, now = (similarities(questions, [one] * len(others), places).tolist() for one in (0, 1))
+    alike = [
+        NearDuplicate(new.id, id, value)
+        for id, was, value in zip(others, before, now, strict=True)
+        if was < THRESHOLD <= value
+    ]
+    return sorted(alike, key=lambda near: -near.similarity)
+
+
 def iter_near_duplicates(connection: sqlite3.Connection, threshold: float) -> Iterator[NearDuplicate]:
     """Find all pairs of items that are nearly the same.
 

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, cast
 
@@ -15,7 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from triage.archive.duplicates import THRESHOLD, bands_of, find_near_duplicates, iter_near_duplicates
+from triage.archive.duplicates import (
+    THRESHOLD,
+    bands_of,
+    find_near_duplicates,
+    find_new_near_duplicates,
+    iter_near_duplicates,
+)
 from triage.archive.file import ArchiveFile
 from triage.archive.items import COLUMNS, Item, check_items, column_faults, frame_of, join_basis, rows_of, split_basis
 from triage.archive.results import Added, Change, NearDuplicate
@@ -87,6 +94,10 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process open the file itself."""
+        return partial(Archive, create=False), (self.path.absolute(),)
+
     def close(self) -> None:
         """Close the file; closing twice is well."""
         self._file.close()
@@ -145,12 +156,15 @@ class Archive:
         checks.raise_if(column_faults(frame.columns), name_of(source))
         return self._add(cast("list[dict[str, Any]]", frame.to_dict("records")), near_duplicates, name_of(source))
 
-    def update(self, id: str, /, **cells: Any) -> Item:
-        """Change an item; nothing is stored when that changes nothing, near duplicates are left to `duplicates`.
+    def update(self, id: str, /, *, near_duplicates: NearDuplicates = "report", **cells: Any) -> Item:
+        """Change an item; nothing is stored when that changes nothing.
 
         Parameters
         ----------
         id : str
+        near_duplicates : {"report", "store"}, default="report"
+            Whether a question in nearly the words of another item's, which it was not before, is only reported, by an
+            error, or stored all the same.
         **cells
             Columns of an item but ``id``, and their new content.
 
@@ -162,18 +176,21 @@ class Archive:
         Raises
         ------
         ArchiveError
-            If there is no such item.
+            If there is no such item, or it would be a near duplicate.
         ValueError
-            If the id is among the columns.
+            If the id is among the columns, or `near_duplicates` is neither.
         DatasetError
             If a column is not known, or a cell not as an item has it.
         """
         if "id" in cells:
             raise ValueError("an id must stay the same; add an item under the new id and remove the old one")
+        _check_way(near_duplicates)
         with self._file.transaction() as connection:
             key, old = self._find(connection, id)
             (new,) = check_items([vars(old) | cells], source=f"item {checks.cut(repr(id))}", language=self.language)
             if new != old:
+                if near_duplicates == "report" and new.question != old.question:
+                    self._refuse_near(find_new_near_duplicates(connection, old, new))
                 _delete(connection, key, old)
                 _put(connection, [new], bands_of([new.question]), replaced=key)
         return new
@@ -492,8 +509,7 @@ class Archive:
     # --- inside ---------------------------------------------------------------------------------
 
     def _add(self, rows: Sequence[Mapping[str, Any]], near_duplicates: NearDuplicates, source: str) -> Added:
-        if near_duplicates not in ("report", "store"):
-            raise ValueError(f"near_duplicates must be 'report' or 'store', got {near_duplicates!r}")
+        _check_way(near_duplicates)
         items = check_items(rows, source=source, language=self.language)
         bands = bands_of([item.question for item in items])
         first = {item: place for place, item in reversed([*enumerate(items)])}
@@ -518,6 +534,14 @@ class Archive:
         ids = tuple(items[place].id for place in kept)
         return Added(ids, tuple(unchanged), tuple(like for like in found if like is not None))
 
+    def _refuse_near(self, found: Sequence[NearDuplicate]) -> None:
+        """Raise if a changed item is nearly the same as others."""
+        if found:
+            id, like = (checks.cut(repr(name)) for name in (found[0].id, found[0].like))
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            problem = f"item {id} is not changed, because it would be {found[0].similarity:.0%} like item {like}{more}"
+            raise ArchiveError(path=self.path, problem=problem, remedy="change that, or let near duplicates be stored")
+
     def _find(self, connection: sqlite3.Connection, id: str) -> tuple[int, Item]:
         """Return an item and its key, or say which ids are near."""
         if not isinstance(id, str) or checks.UNSAFE.search(id):
@@ -535,6 +559,11 @@ class Archive:
         nearest = difflib.get_close_matches(id, ids, 3, 0) or ["none"]
         remedy = f"the nearest ids are {', '.join(map(checks.cut, nearest))}"
         raise ArchiveError(path=self.path, problem=f"has no item {checks.cut(repr(id))}", remedy=remedy)
+
+
+def _check_way(near_duplicates: str) -> None:
+    if near_duplicates not in ("report", "store"):
+        raise ValueError(f"near_duplicates must be 'report' or 'store', got {near_duplicates!r}")
 
 
 def _item(row: Sequence[str]) -> Item:

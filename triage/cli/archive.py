@@ -112,6 +112,7 @@ def update(
     superseded_by: SupersededBy = None,
     source: Source = None,
     who: Who = None,
+    near_duplicates: NearOption = NearDuplicates.REPORT,
 ) -> None:
     """Change item ID of ARCHIVE; an empty text says that something is not known."""
     cells = _given(locals())
@@ -120,7 +121,7 @@ def update(
         from triage.archive import Archive
 
         with Archive(archive, create=False) as store:
-            emit([asdict(store.update(id, **cells))])
+            emit([asdict(store.update(id, near_duplicates=near_duplicates.value, **cells))])
 
 
 @app.command()

@@ -112,6 +112,11 @@ class Following:
         self._merger: threading.Thread | None = None
         self._show()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process open archive and index itself."""
+        folder = None if self._folder is None else self._folder.absolute()
+        return Following, (self._features, self._archive, folder)
+
     def __len__(self) -> int:
         return len(self._now.indexes["questions"])
 
