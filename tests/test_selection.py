@@ -100,6 +100,14 @@ def test_texts_without_a_word_are_never_picked(triager):
     assert picks.index.tolist() == [4]
 
 
+def test_each_text_is_encoded_once(questions, word_encoder):
+    encoder = word_encoder()
+    desk = triage.train(questions, language="vi", encoder=encoder)
+    encoder.asked.clear()
+    assert len(select(desk, NEW, 3)) == 3
+    assert len(encoder.asked) == len(set(encoder.asked)) == len(NEW)
+
+
 @pytest.mark.parametrize("texts", [[], ["", "?"]])
 def test_nothing_to_pick_is_an_empty_table(triager, texts):
     picks = select(triager, texts, 5)

@@ -23,9 +23,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from triage.archive.duplicates import THRESHOLD, bands_of, similarities
+from triage.classifier import softmax
 from triage.dataset import as_text, checks
 from triage.errors import TriageError
-from triage.features import check_texts, chunks
+from triage.features import check_texts
 from triage.text import fold_text
 from triage.triager import DECIDING, Triager
 
@@ -35,7 +36,6 @@ FACTS = ("unlike", "target", "label", "second", "probability", "margin")
 _POWER = 2  # of how unsure the desk is; of 1, 2, 3 and 5 it needed the fewest labels on training rows
 _NOISE = 1 / 16  # variance of a label; that of features is 1, and this is the ridge that desks are trained with, C = 8
 _N_CANDIDATES = 5000  # questions that the desk is least sure of, from which is picked
-_CHUNK_TEXTS = 1024
 _UNSURE = 0.5  # below this margin the desk has two labels to choose from
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -99,7 +99,8 @@ def select(
     Questions unlike anything learnt count as if nothing were known of them: a new topic is found among these. Nearly
     the same questions count once, and texts without a word never.
 
-    Cost: reading each text a few times, then `n` products of a sparse matrix of at most 5000 rows (or 20 `n`).
+    Cost: reading each text once, and the spelling of at most 5000 (or 20 `n`) once more; then `n` products of their
+    sparse matrix.
 
     Examples
     --------
@@ -117,19 +118,23 @@ def select(
         raise ValueError(f"n must be at least 1, got {n}")
     names, found, index = _questions(texts, text)
     targets = _targets(triager, targets)
-    least, label, second = _least_sure(triager, found, targets, as_of)
-    unlike = triager.scope_scores(found) >= 0
-    margin = np.where(unlike, 0, least["margin"])  # of what it never saw the like of, a desk cannot be sure
-    order = np.random.default_rng(random_state).permutation(np.flatnonzero(_usable(triager, found, known, text)))
+    judged, vectors = _judged(triager, found, targets, as_of)
+    # Of what it never saw the like of, a desk cannot be sure.
+    margin = judged["margin"].to_numpy(copy=True)
+    margin[judged["unlike"]] = 0
+    usable = judged["readable"].to_numpy() & _unknown(found, known, text)
+    order = np.random.default_rng(random_state).permutation(np.flatnonzero(usable))
     order = order[np.argsort(margin[order], kind="stable")][: max(_N_CANDIDATES, 20 * n)]
     candidates = [found[place] for place in order.tolist()]
-    picked = order[pick_rows(triager.features.transform(candidates), margin[order], n, nearly_same_as(candidates))]
+    X = _matrix(triager, candidates, None if vectors is None else vectors[order])
+    picked = order[pick_rows(X, margin[order], n, nearly_same_as(candidates))]
     picks = pd.DataFrame({"rank": np.arange(1, len(picked) + 1), names.name: names.to_numpy()[picked]})
-    rows, labels = least.iloc[picked], {target: triager.classes_[target].tolist() for target in targets}
-    picks["unlike"], picks["target"] = unlike[picked], rows["target"].to_numpy()
-    for name, place in (("label", label), ("second", second)):
-        picks[name] = [labels[target][one] for target, one in zip(picks["target"], place[picked], strict=True)]
-    picks["probability"], picks["margin"] = rows["probability"].to_numpy(), rows["margin"].to_numpy()
+    rows, labels = judged.iloc[picked], [triager.classes_[target].tolist() for target in targets]
+    picks["unlike"], picks["target"] = rows["unlike"].to_numpy(), [targets[one] for one in rows["target"]]
+    for name in ("label", "second"):
+        picks[name] = [labels[target][one] for target, one in zip(rows["target"], rows[name], strict=True)]
+    for name in ("probability", "margin"):
+        picks[name] = rows[name].to_numpy()
     picks.insert(2, "why", [why(row) for row in picks[list(FACTS)].to_dict("records")])
     return picks.set_index(index[picked])
 
@@ -262,32 +267,55 @@ def _targets(triager: Triager, targets: Sequence[str] | None) -> list[str]:
     return list(targets or deciding or triager.targets)
 
 
-def _least_sure(
+def _judged(
     triager: Triager, texts: list[str], targets: Sequence[str], as_of: Any
-) -> tuple[pd.DataFrame, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return for each text the target of the smallest margin, and the places of its two likeliest labels."""
-    row = np.arange(len(texts))
-    least = pd.DataFrame({"target": targets[0], "probability": np.nan, "margin": np.inf}, index=row)
-    label, second = np.zeros((2, len(texts)), np.intp)
-    for target in targets if texts else ():
-        probability = triager.predict_proba(texts, target, as_of=as_of).astype(np.float64)
-        best = probability.argmax(axis=1)
-        first = probability[row, best]
-        probability[row, best] = -1
-        other = probability.argmax(axis=1)
-        margin = first - probability[row, other]
-        smaller = margin < least["margin"].to_numpy()
-        least.loc[smaller, "target"] = target
-        least.loc[smaller, "probability"], least.loc[smaller, "margin"] = first[smaller], margin[smaller]
-        label[smaller], second[smaller] = best[smaller], other[smaller]
-    return least, label, second
+) -> tuple[pd.DataFrame, npt.NDArray[np.float32] | None]:
+    """Read each text once.
+
+    Returns
+    -------
+    judged : DataFrame
+        One row a text: ``target`` of the smallest margin and its two likeliest labels ``label`` and ``second``, all by
+        their places, ``probability`` of the first, ``margin``, ``unlike``, and ``readable``: it has a word.
+    vectors : float32 array of shape (n_texts, dim), or None
+        What the texts mean, with an encoder.
+    """
+    which, label, second = np.zeros((3, len(texts)), np.intp)
+    probability, margin = np.full(len(texts), np.nan), np.full(len(texts), np.inf)
+    unlike, readable = np.zeros((2, len(texts)), bool)
+    encoder = triager.features.encoder
+    vectors = None if encoder is None else np.zeros((len(texts), encoder.dim), np.float32)
+    for places, outcomes, reading in triager.readings(texts, as_of):
+        place, row = np.array(places), np.arange(len(places))
+        unlike[place], readable[place] = reading.scope - triager.scope.threshold >= 0, ~reading.empty
+        if vectors is not None:
+            vectors[place] = reading.seen.vectors
+        probabilities = outcomes.probabilities(softmax(reading.outcome_scores))
+        for number, target in enumerate(targets):
+            of_labels = probabilities[target].astype(np.float64)
+            best = of_labels.argmax(axis=1)
+            first = of_labels[row, best]
+            of_labels[row, best] = -1
+            other = of_labels.argmax(axis=1)
+            lead = first - of_labels[row, other]
+            less = lead < margin[place]
+            at = place[less]
+            which[at], label[at], second[at] = number, best[less], other[less]
+            probability[at], margin[at] = first[less], lead[less]
+    columns = {"target": which, "probability": probability, "margin": margin, "label": label, "second": second}
+    return pd.DataFrame({**columns, "unlike": unlike, "readable": readable}), vectors
 
 
-def _usable(triager: Triager, texts: list[str], known: Any, text: str) -> npt.NDArray[np.bool_]:
-    """Say which texts have a word, and are not known."""
-    parts = [triager.features.words(part).readable() for part in chunks(texts, _CHUNK_TEXTS)]
-    usable = np.concatenate(parts) if parts else np.zeros(0, bool)
-    if known is not None:
-        same = {fold_text(one) for one in _questions(known, text)[1]}
-        usable &= [fold_text(one) not in same for one in texts]
-    return usable
+def _matrix(triager: Triager, texts: list[str], vectors: npt.NDArray[np.float32] | None) -> sp.csr_matrix:
+    """Return the features of texts; what they mean, with an encoder, was read before."""
+    if vectors is None:
+        return triager.features.transform(texts)
+    return triager.features.read(texts, triager.features.words(texts), vectors).X
+
+
+def _unknown(texts: list[str], known: Any, text: str) -> npt.NDArray[np.bool_]:
+    """Say which texts are not among the known ones."""
+    if known is None:
+        return np.ones(len(texts), bool)
+    same = {fold_text(one) for one in _questions(known, text)[1]}
+    return np.array([fold_text(one) not in same for one in texts], bool)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from triage.archive import Archive
 from triage.bundle import load_bundle, save_bundle
-from triage.classifier import JointClassifier, softmax
+from triage.classifier import JointClassifier, Outcomes, softmax
 from triage.dataset import Taxonomy, checks
 from triage.decision import REASON_OF_CODE, Threshold
 from triage.encoder import Encoder
@@ -188,6 +188,23 @@ class Triager:
             If there is no archive, or it cannot be read.
         BundleError
             If the index is damaged, or the folder holds anything else.
+
+        Notes
+        -----
+        Another process that gets the desk, as of `joblib.Parallel`, opens archive and index itself, and makes the
+        index anew where none is kept.
+
+        Examples
+        --------
+        >>> from tempfile import mkdtemp
+        >>> import triage
+        >>> table = pd.DataFrame({"text": ["where is my card", "top up failed"], "label": ["card", "top_up"]})
+        >>> archive = Archive(Path(mkdtemp()) / "desk.archive")
+        >>> desk = triage.train(table, targets="label").with_archive(archive)
+        >>> archive.add({"id": "a1", "question": "My card is lost", "answer": "Block it in the app."}).added
+        ('a1',)
+        >>> desk.similar(["is the card lost?"])[0][0].answer
+        'Block it in the app.'
         """
         if not isinstance(archive, Archive):
             archive = Archive(archive, create=False)
@@ -229,6 +246,35 @@ class Triager:
                 groups.setdefault(epochs[days[place]], []).append(place)
             for group in groups.values():
                 yield group, reading.of(np.array(group) - places[0])
+
+    def readings(self, texts: Iterable[str], as_of: Any = None) -> Iterator[tuple[list[int], Outcomes, Reading]]:
+        """Read texts part by part, for who needs several things of them and each text read once.
+
+        Parameters
+        ----------
+        texts : iterable of str, of length n_texts
+        as_of : optional
+            As in `predict`.
+
+        Yields
+        ------
+        places : list of int
+            Of the part's texts; all parts together have each place once, in any order.
+        outcomes : Outcomes
+            What the outcomes mean on their day.
+        reading : Reading
+
+        Raises
+        ------
+        TypeError
+            If `texts` is one string or holds anything but strings.
+        ValueError
+            If `as_of` is no day or of another length.
+        """
+        found = check_texts(texts)
+        days = self._days(as_of, len(found))
+        for places, reading in self._parts(found, days):
+            yield places, self.reader.meaning(days[places[0]])[0], reading
 
     # --- answers --------------------------------------------------------------------------------
 
@@ -404,10 +450,8 @@ class Triager:
         if target not in self.classes_:
             raise ValueError(f"target must be one of {list(self.targets)}, got {target!r}")
         found = check_texts(texts)
-        days = self._days(as_of, len(found))
         probabilities = np.zeros((len(found), len(self.classes_[target])), np.float32)
-        for places, reading in self._parts(found, days):
-            outcomes = self.reader.meaning(days[places[0]])[0]
+        for places, outcomes, reading in self.readings(found, as_of):
             probabilities[places] = outcomes.probabilities(softmax(reading.outcome_scores))[target]
         return probabilities
 
