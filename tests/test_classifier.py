@@ -200,7 +200,7 @@ def test_gram_matrix_of_an_empty_matrix():
 def test_held_out_scores_are_those_of_training_without_the_group(groups):
     X = random_matrix(24, 40)
     codes, C = np.arange(24) % 3, 2.0
-    (scores,) = fit_squared_error(X, [codes], [3], C, [groups])
+    (scores,) = fit_squared_error(X, [codes], [3], C, [groups]).scores
     signs = np.where(codes[:, None] == np.arange(3), 1.0, -1.0)
     dense = X.toarray().astype(float)
     for group in np.unique(groups):
@@ -215,17 +215,17 @@ def test_held_out_scores_are_those_of_training_without_the_group(groups):
 def test_held_out_scores_come_close_to_those_of_a_second_training():
     X, codes = clusters(60)
     groups = np.arange(60) // 3  # one row of each class, so that the mean of the rest is the same
-    (scores,) = fit_squared_error(X, [codes], [3], 2.0, [groups])
+    (scores,) = fit_squared_error(X, [codes], [3], 2.0, [groups]).scores
     for group in (0, 7, 19):
         kept, out = groups != group, groups == group
-        (rest,) = fit_squared_error(X[kept], [codes[kept]], [3], 2.0, [groups[kept]])
+        (rest,) = fit_squared_error(X[kept], [codes[kept]], [3], 2.0, [groups[kept]]).scores
         assert scores.held_out[0][out] == pytest.approx(X[out] @ rest.coef + rest.intercept, abs=1e-3)
 
 
 def test_hinge_scores_are_held_out_by_folds():
     X, codes = clusters(60)
     groups = np.arange(60) // 2
-    (scores,) = fit_squared_hinge(X, [codes], [3], 3.0, [groups], n_folds=3)
+    (scores,) = fit_squared_hinge(X, [codes], [3], 3.0, [groups], n_folds=3).scores
     in_sample = X @ scores.coef + scores.intercept
     assert (scores.held_out[0].argmax(1) == codes).mean() > 0.7
     assert not np.allclose(scores.held_out[0], in_sample, atol=0.05)
@@ -234,9 +234,9 @@ def test_hinge_scores_are_held_out_by_folds():
 def test_blocks_are_fitted_as_if_each_were_alone():
     X, codes = clusters(30)
     other = np.arange(30) % 2
-    together = fit_squared_error(X, [codes, other], [3, 2], 2.0, [np.arange(30)])
+    together = fit_squared_error(X, [codes, other], [3, 2], 2.0, [np.arange(30)]).scores
     for block, (code, size) in enumerate([(codes, 3), (other, 2)]):
-        (alone,) = fit_squared_error(X, [code], [size], 2.0, [np.arange(30)])
+        (alone,) = fit_squared_error(X, [code], [size], 2.0, [np.arange(30)]).scores
         assert together[block].coef == pytest.approx(alone.coef, abs=1e-4)
         assert together[block].held_out[0] == pytest.approx(alone.held_out[0], abs=1e-4)
 
@@ -246,8 +246,8 @@ def test_rows_of_unknown_class_hardly_move_the_others(loss):
     X, codes = clusters(60)
     far = sp.csr_matrix(np.eye(12, dtype=np.float32)[[10, 11]] * 0.01)
     fit = fit_squared_error if loss == "squared_error" else fit_squared_hinge
-    (plain,) = fit(X, [codes], [3], 2.0, [np.arange(60)])
-    (more,) = fit(sp.vstack([X, far]).tocsr(), [np.concatenate((codes, [-1, -1]))], [3], 2.0, [np.arange(62)])
+    (plain,) = fit(X, [codes], [3], 2.0, [np.arange(60)]).scores
+    (more,) = fit(sp.vstack([X, far]).tocsr(), [np.concatenate((codes, [-1, -1]))], [3], 2.0, [np.arange(62)]).scores
     assert more.coef == pytest.approx(plain.coef, abs=1e-2)
     assert more.intercept == pytest.approx(plain.intercept, abs=1e-2)
     assert np.isfinite(more.held_out[0]).all()
@@ -486,7 +486,7 @@ def test_no_weights_at_all_are_refused():
 def test_eight_bits_change_scores_little():
     X, codes = clusters()
     classifier, _ = fit_joint(X, {"topic": codes.tolist()}, options=JointOptions(loss="squared_error"))
-    (exact,) = fit_squared_error(X, [codes], [3], 3.0, [np.arange(60)])
+    (exact,) = fit_squared_error(X, [codes], [3], 3.0, [np.arange(60)]).scores
     assert classifier.scores(X) == pytest.approx(X @ exact.coef + exact.intercept, abs=0.05)
     assert classifier.values.dtype == np.int8
 

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 from triage.classifier.calibration import fit_weights, saturate, softmax
 from triage.classifier.outcomes import Outcomes
-from triage.classifier.scores import Codes, Floats, fit_scores
+from triage.classifier.scores import Codes, Fitted, Floats, fit_scores
 
 JOINT = "(combinations)"  # name of the block of combinations
 _DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
@@ -40,8 +40,8 @@ class JointOptions:
         Inverse strength of regularisation.
     n_folds : int
         Folds of the held-out scores (squared hinge only).
-    max_weights : int
-        Weights kept, those that move scores most; the rest become 0.
+    max_weights : int or None
+        Weights kept, those that move scores most; the rest become 0. None keeps none: for held-out scores alone.
     n_jobs : int or None
         Trainings at once (joblib).
     random_state : int
@@ -50,7 +50,7 @@ class JointOptions:
     loss: str = "squared_hinge"
     C: float = 3.0
     n_folds: int = 3
-    max_weights: int = 4_000_000
+    max_weights: int | None = 4_000_000
     n_jobs: int | None = None
     random_state: int = 0
 
@@ -349,14 +349,14 @@ def fit_joint(
     -------
     classifier : JointClassifier
     held_out : list of float32 arrays of shape (n_rows, n_columns)
-        Scores of the rows by models that had not seen their group, one array a grouping.
+        Scores of the rows by models that had not seen their group, one array a grouping, with fewer weights as well.
 
     Raises
     ------
     ValueError
         If a target has only one class, or an option is out of range.
     """
-    if options.max_weights < 1:
+    if options.max_weights is not None and options.max_weights < 1:
         raise ValueError(f"max_weights must be at least 1, got {options.max_weights}")
     if JOINT in labels:
         raise ValueError(f"a target must not be called {JOINT!r}; rename the column")
@@ -381,8 +381,8 @@ def fit_joint(
         raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
     group_of = [np.unique(groups, return_inverse=True)[1] for groups in groupings] or [np.arange(X.shape[0])]
     fitted = fit_scores(X, block_codes, sizes, group_of, vars(options))
-    held_out = [np.hstack(parts) for parts in zip(*(scores.held_out for scores in fitted), strict=True)]
-    intercept = np.concatenate([scores.intercept for scores in fitted]).astype(np.float32)
+    held_out = [np.hstack(parts) for parts in zip(*(scores.held_out for scores in fitted.scores), strict=True)]
+    intercept = np.concatenate([scores.intercept for scores in fitted.scores]).astype(np.float32)
     classifier = JointClassifier(
         classes=classes,
         blocks=tuple(blocks),
@@ -400,12 +400,37 @@ def fit_joint(
     )
     known = {target: code[:n_measured] for target, code in codes.items()}
     calibrated = _calibrate(classifier, held_out[0][:n_measured], known)
-    coef = np.hstack([scores.coef for scores in fitted])
-    share = np.zeros(len(intercept), np.float32)  # the largest that a column has in any combination
-    for of_block, shares in calibrated._weighted_parts:
-        np.maximum.at(share, of_block, shares)
-    kept, columns, starts, scale = _compress(X, coef, share, options.max_weights)
+    coef = np.hstack([scores.coef for scores in fitted.scores])
+    if options.max_weights is None:
+        return calibrated, held_out
+    if coef.size > options.max_weights:  # what is dropped is missing from new questions' scores: so it must be here
+        lost = _lost(X, fitted, _largest_shares(calibrated), options.max_weights)
+        held_out = [scores + lost for scores in held_out]
+        calibrated = _calibrate(classifier, held_out[0][:n_measured], known)
+    kept, columns, starts, scale = _compress(X, coef, _largest_shares(calibrated), options.max_weights)
     return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
+
+
+def _largest_shares(classifier: JointClassifier) -> Floats:
+    """Return the largest share that each column has in any combination."""
+    share = np.zeros(len(classifier.intercept), np.float32)
+    for of_block, shares in classifier._weighted_parts:
+        np.maximum.at(share, of_block, shares)
+    return share
+
+
+def _lost(X: sp.csr_matrix, fitted: Fitted, share: Floats, max_weights: int) -> Floats:
+    """Return what dropping weights does to the scores of rows that were left out, (n_rows, n_columns)."""
+    lost = np.zeros((X.shape[0], len(share)), np.float32)
+    for fold in fitted.folds():
+        coef = np.hstack(fold.coef)
+        kept, columns, starts, scale = _compress(X, coef, share, max_weights)
+        left = sp.csr_matrix((kept * scale[columns], columns.astype(np.int32), starts), shape=coef.shape)
+        ends = np.cumsum([part.shape[1] for part in fold.coef])
+        for rows, end, part in zip(fold.rows, ends.tolist(), fold.coef, strict=True):
+            block = slice(end - part.shape[1], end)
+            lost[rows, block] = (X[rows] @ left[:, block]).toarray() - X[rows] @ part
+    return lost
 
 
 def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) -> tuple[list[Any], Codes]:

@@ -9,7 +9,7 @@ held out by folds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,38 @@ class Scores:
     held_out: tuple[Floats, ...]
 
 
+@dataclass(frozen=True)
+class Fold:
+    """What was learnt without some of the rows.
+
+    Attributes
+    ----------
+    rows : list of intp arrays
+        The rows left out, one array a block.
+    coef : list of float32 arrays of shape (n_features, n_classes)
+        One a block.
+    """
+
+    rows: list[Codes]
+    coef: list[Floats]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Blocks of linear scores fitted together.
+
+    Attributes
+    ----------
+    scores : list of Scores
+        One a block.
+    folds : callable
+        Yields each `Fold`, by the last grouping; a fold of all blocks is as large as the coefficients.
+    """
+
+    scores: list[Scores]
+    folds: Callable[[], Iterator[Fold]]
+
+
 def gram_matrix(X: sp.csr_matrix) -> Floats:
     """Return ``X @ X.T`` as a dense array, common columns by dense multiplication and rare ones sparsely.
 
@@ -77,8 +109,15 @@ def _signs(codes: Codes, n_classes: int) -> Floats:
 
 
 def fit_squared_error(
-    X: sp.csr_matrix, codes: Sequence[Codes], sizes: Sequence[int], C: float, groupings: Sequence[Codes]
-) -> list[Scores]:
+    X: sp.csr_matrix,
+    codes: Sequence[Codes],
+    sizes: Sequence[int],
+    C: float,
+    groupings: Sequence[Codes],
+    *,
+    n_folds: int = 3,
+    seed: int = 0,
+) -> Fitted:
     """Fit all blocks by regularised least squares with exact leave-one-group-out scores.
 
     Parameters
@@ -92,10 +131,14 @@ def fit_squared_error(
         Inverse strength of regularisation; the ridge is ``1 / (2 C)``.
     groupings : sequence of intp arrays of shape (n_rows,)
         Rows of one group are held out together; once for each grouping.
+    n_folds : int, default=3
+        Folds of the weights that `Fitted.folds` yields; held-out scores need none.
+    seed : int, default=0
+        Deals groups to folds.
 
     Returns
     -------
-    list of Scores, one a block
+    Fitted
 
     Raises
     ------
@@ -106,7 +149,8 @@ def fit_squared_error(
     -----
     With ``H`` the inverse of ``X X' + ridge I`` and ``a = H (Y - mean)``, the error that the rows of group ``g``
     make when they are held out is ``inv(H[g, g]) a[g]`` (Rifkin and Lippert, "Notes on Regularized Least Squares",
-    2007, section 4, for one row). Cost: cubic in rows, once for all blocks.
+    2007, section 4, for one row), and without them ``a`` would be ``a - H[:, g] inv(H[g, g]) a[g]``. Cost: cubic in
+    rows, once for all blocks.
     """
     n_rows = X.shape[0]
     if n_rows > _MAX_ROWS_CLOSED_FORM:
@@ -123,6 +167,7 @@ def fit_squared_error(
     inverse += np.triu(inverse, 1).T
     fitted: list[Scores | None] = [None] * len(codes)
     transposed = X.T.tocsr()
+    solved = []
     # Blocks that know the labels of the same rows are solved together.
     for pattern in sorted({(code >= 0).tobytes() for code in codes}):
         blocks = [block for block, code in enumerate(codes) if (code >= 0).tobytes() == pattern]
@@ -131,6 +176,7 @@ def fit_squared_error(
         mean = signs.mean(0)
         own = _without_other_rows(inverse, rows)
         weights = own @ (signs - mean)
+        solved.append((blocks, rows, own, weights))
         held_out = []
         for groups in groupings:
             without = np.full((n_rows, signs.shape[1]), mean, np.float32)
@@ -139,20 +185,49 @@ def fit_squared_error(
             for members in np.split(order, np.flatnonzero(np.diff(groups[rows][order])) + 1):
                 without[rows[members]] -= np.linalg.solve(own[np.ix_(members, members)], weights[members])
             held_out.append(without)
-        of_all = np.zeros((n_rows, signs.shape[1]), np.float32)
-        of_all[rows] = weights
-        coef = np.hstack(
-            [
-                transposed @ np.ascontiguousarray(of_all[:, start : start + _COLUMN_BLOCK])
-                for start in range(0, signs.shape[1], _COLUMN_BLOCK)
-            ]
+        parts = zip(
+            _by_block(_coefficients(transposed, rows, weights), blocks, sizes),
+            _by_block(mean, blocks, sizes),
+            zip(*(_by_block(part, blocks, sizes) for part in held_out), strict=True),
+            strict=True,
         )
-        end = 0
-        for block in blocks:
-            columns = slice(end, end + sizes[block])
-            fitted[block] = Scores(coef[:, columns], mean[columns], tuple(part[:, columns] for part in held_out))
-            end += sizes[block]
-    return [scores for scores in fitted if scores is not None]
+        for block, (coef, intercept, out) in zip(blocks, parts, strict=True):
+            fitted[block] = Scores(coef, intercept, out)
+
+    def folds() -> Iterator[Fold]:
+        n_groups = int(groupings[-1].max(initial=0)) + 1
+        fold_of = (np.random.default_rng(seed).permutation(n_groups) % n_folds)[groupings[-1]]
+        for fold in range(n_folds):
+            out = np.flatnonzero(fold_of == fold)
+            coefs: list[Floats] = [np.zeros((0, 0), np.float32)] * len(codes)
+            for blocks, rows, own, weights in solved:
+                members = np.flatnonzero(fold_of[rows] == fold)
+                less = weights - own[:, members] @ np.linalg.solve(own[np.ix_(members, members)], weights[members])
+                less[members] = 0
+                for block, coef in zip(
+                    blocks, _by_block(_coefficients(transposed, rows, less), blocks, sizes), strict=True
+                ):
+                    coefs[block] = coef
+            yield Fold([out] * len(codes), coefs)
+
+    return Fitted([scores for scores in fitted if scores is not None], folds)
+
+
+def _coefficients(transposed: sp.csr_matrix, rows: Codes, weights: Floats) -> Floats:
+    """Return the weights of features from those of rows, some columns at a time."""
+    of_all = np.zeros((transposed.shape[1], weights.shape[1]), np.float32)
+    of_all[rows] = weights
+    return np.hstack(
+        [
+            transposed @ np.ascontiguousarray(of_all[:, start : start + _COLUMN_BLOCK])
+            for start in range(0, weights.shape[1], _COLUMN_BLOCK)
+        ]
+    )
+
+
+def _by_block(columns: Floats, blocks: Sequence[int], sizes: Sequence[int]) -> list[Floats]:
+    """Cut the columns of some blocks, the last axis, into those of each."""
+    return np.split(columns, np.cumsum([sizes[block] for block in blocks])[:-1], axis=-1)
 
 
 def _without_other_rows(inverse: Floats, rows: Codes) -> Floats:
@@ -200,7 +275,7 @@ def fit_squared_hinge(
     n_folds: int = 3,
     seed: int = 0,
     n_jobs: int | None = None,
-) -> list[Scores]:
+) -> Fitted:
     """Fit each block with LinearSVC, one class against the rest, with scores held out by folds.
 
     Parameters
@@ -215,7 +290,7 @@ def fit_squared_hinge(
 
     Returns
     -------
-    list of Scores, one a block
+    Fitted
     """
     # Fold -1 of no grouping leaves nothing out: the model itself.
     folds = [[_folds(code, groups, n_folds, seed) for code in codes] for groups in groupings]
@@ -240,10 +315,18 @@ def fit_squared_hinge(
         if place is not None:
             out = np.flatnonzero(folds[place][block] == fold)
             held_out[place][block][out] = X[out] @ coef + intercept
-    return [
+    scores = [
         Scores(coef, intercept, tuple(part[block] for part in held_out))
         for block, (coef, intercept) in enumerate(fitted[: len(codes)])
     ]
+
+    def left_out() -> Iterator[Fold]:
+        last = fitted[-n_folds * len(codes) :]
+        for fold in range(n_folds):
+            coefs = [coef for coef, _ in last[fold * len(codes) : (fold + 1) * len(codes)]]
+            yield Fold([np.flatnonzero(dealt == fold) for dealt in folds[-1]], coefs)
+
+    return Fitted(scores, left_out)
 
 
 def fit_scores(
@@ -252,7 +335,7 @@ def fit_scores(
     sizes: Sequence[int],
     groupings: Sequence[Codes],
     options: Mapping[str, Any],
-) -> list[Scores]:
+) -> Fitted:
     """Fit blocks with the loss that the options name."""
     if options["loss"] not in LOSSES:
         raise ValueError(f"loss must be one of {LOSSES}, got {options['loss']!r}")
@@ -264,7 +347,9 @@ def fit_scores(
     if options["n_folds"] < 2:
         raise ValueError(f"n_folds must be at least 2, got {options['n_folds']}")
     if options["loss"] == "squared_error":
-        return fit_squared_error(X, codes, sizes, options["C"], groupings)
+        return fit_squared_error(
+            X, codes, sizes, options["C"], groupings, n_folds=options["n_folds"], seed=options["random_state"]
+        )
     return fit_squared_hinge(
         X,
         codes,
