@@ -231,6 +231,63 @@ def test_hinge_scores_are_held_out_by_folds():
     assert not np.allclose(scores.held_out[0], in_sample, atol=0.05)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_fold_holds_what_is_learnt_without_its_rows(loss):
+    X, codes = clusters(60)
+    other = np.where(np.arange(60) % 4 == 0, -1, codes % 2)  # of some rows nothing is known
+    groups = np.arange(60) // 3  # one row of each class, so that the mean of the rest is the same
+    fit = fit_squared_error if loss == "squared_error" else fit_squared_hinge
+    fitted = fit(X, [codes, other], [3, 2], 2.0, [np.arange(60), groups], n_folds=4)
+    seen = np.zeros(60, int)
+    for fold in fitted.folds():
+        out = fold.rows[0]
+        seen[out] += 1
+        assert set(groups[out]).isdisjoint(groups[np.setdiff1d(np.arange(60), out)])
+        kept = np.setdiff1d(np.arange(60), out)
+        (rest,) = fit(X[kept], [codes[kept]], [3], 2.0, [groups[kept]]).scores
+        assert fold.coef[0] == pytest.approx(rest.coef, abs=2e-3)
+        assert fold.coef[1].shape == (12, 2)
+    assert (seen == 1).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_held_out_scores_lack_what_dropped_weights_would_add(loss):
+    generator = np.random.default_rng(3)
+
+    def wide(n_rows):  # a class shows in many features, a little in each
+        codes = np.arange(n_rows) % 3
+        X = generator.normal(0, 1, (n_rows, 300))
+        X[:, :240] += 0.25 * (np.arange(240)[None] % 3 == codes[:, None])
+        return sp.csr_matrix((X / 20).astype(np.float32)), [TOPICS[code] for code in codes]
+
+    (X, labels), (new, truth) = wide(600), wide(3000)
+    few = JointOptions(loss=loss, C=3.0, max_weights=120)
+    pruned, (held_out,) = fit_joint(X, {"topic": labels}, options=few)
+    _, (whole,) = fit_joint(X, {"topic": labels}, options=replace(few, max_weights=None))
+    assert len(pruned.values) <= 120
+
+    def right(scores, labels):
+        return (np.array(TOPICS)[scores.argmax(1)] == np.array(labels)).mean()
+
+    def sure(scores):
+        return softmax(pruned.combination_scores(scores)).max(1).mean()
+
+    of_new = pruned.scores(new)
+    assert right(held_out, labels) == pytest.approx(right(of_new, truth), abs=0.06)
+    assert right(whole, labels) > right(of_new, truth) + 0.06  # what they would promise, few weights do not keep
+    assert sure(held_out) == pytest.approx(sure(of_new), abs=0.05)
+    assert sure(of_new) == pytest.approx(right(of_new, truth), abs=0.06)
+
+
+def test_without_weights_there_are_held_out_scores_alone():
+    X, labels = desk()
+    classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(max_weights=None))
+    whole, (same,) = fit_joint(X, labels, options=JointOptions())
+    assert len(classifier.values) == 0
+    assert np.array_equal(held_out, same)
+    assert np.array_equal(classifier.shares, whole.shares)
+
+
 def test_blocks_are_fitted_as_if_each_were_alone():
     X, codes = clusters(30)
     other = np.arange(30) % 2
