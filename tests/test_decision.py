@@ -76,14 +76,14 @@ def test_rejections_satisfy_the_condition_of_hoeffding(confidence: float) -> Non
 # --- fit_threshold ----------------------------------------------------------------------------------------------------
 
 
-def test_promise_needs_68_right_answers() -> None:
-    # Of 20 again 1 may be wrong. With none wrong of 68, that 2 of all 88 lie among those 20 has a chance below 0.05.
-    assert math.comb(20, 2) / math.comb(88, 2) < 0.05 < math.comb(20, 2) / math.comb(87, 2)
-    p = np.linspace(0.99, 0.5, 68)
-    fitted = fit_threshold(p, np.ones(68), promise=0.95)
-    assert (fitted.value, fitted.n_assigned, fitted.n_right, fitted.coverage) == (0.5, 68, 68, 1)
-    assert fitted.lower_bound == pytest.approx(0.05 ** (1 / 68))
-    one_less = fit_threshold(p[:67], np.ones(67), promise=0.95)
+def test_promise_needs_64_right_answers() -> None:
+    # Of 100 more 5 may be wrong. With none wrong of 64, that 6 of all 164 lie among those 100 has a chance below 0.05.
+    assert math.comb(100, 6) / math.comb(164, 6) < 0.05 < math.comb(100, 6) / math.comb(163, 6)
+    p = np.linspace(0.99, 0.5, 64)
+    fitted = fit_threshold(p, np.ones(64), promise=0.95)
+    assert (fitted.value, fitted.n_assigned, fitted.n_right, fitted.coverage) == (0.5, 64, 64, 1)
+    assert fitted.lower_bound == pytest.approx(0.05 ** (1 / 64))
+    one_less = fit_threshold(p[:63], np.ones(63), promise=0.95)
     assert (one_less.value, one_less.n_assigned, one_less.lower_bound) == (None, 0, 0)
 
 
@@ -102,8 +102,8 @@ def test_threshold_stops_before_the_wrong_answers() -> None:
     fitted = fit_threshold(p, correct, promise=0.9)
     assert fitted.n_right == 100
     assert fitted.lower_bound >= 0.9
-    # 102 of the surest hold 2 wrong. 105 hold 5, and of 20 again 2 may be: that 3 of all 8 are has the chance 0.12.
-    assert 100 < fitted.n_assigned < 105
+    # 104 of the surest hold 4 wrong. 106 hold 6, and of 100 more 10 may be: that 11 of all 17 are has the chance 0.13.
+    assert 100 < fitted.n_assigned < 106
 
 
 def test_threshold_of_all_wrong_answers_is_none() -> None:
@@ -195,13 +195,13 @@ def world(name: str, promise: float, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def simulate(name: str, n: int, promise: float, n_draws: int) -> tuple[float, float, float]:
-    """Return how often the promised share is not the true one, and not that of a fifth again, and what is assigned."""
+    """Return how often the promised share is not the true one, and not that of more questions, and what is assigned."""
     rng = np.random.default_rng([n, int(100 * promise)])
     p, chance = world(name, promise, rng)
     precision = np.cumsum(chance) / np.arange(1, len(p) + 1)
     n_broken, n_broken_again, n_assigned = 0, 0, 0
     for _ in range(n_draws):
-        rows, again = rng.integers(0, len(p), n), rng.integers(0, len(p), n // 5)
+        rows, again = rng.integers(0, len(p), n), rng.integers(0, len(p), max(n // 5, 100))
         right, right_again = (rng.random(len(drawn)) < chance[drawn] for drawn in (rows, again))
         fitted = fit_threshold(p[rows], right, promise=promise)
         if fitted.value is not None:

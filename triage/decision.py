@@ -2,8 +2,8 @@
 
 A promise ("at least 95 % of the assigned labels are right") becomes a threshold by Learn then Test [1]_: candidate
 thresholds stand in an order that no outcome has touched, each is tested with an exact tail at the full level, and the
-first that fails ends the walk. What is tested is what people will count: of a fifth as many assigned labels again, the
-promised share is right.
+first that fails ends the walk. What is tested is what people will count: of a fifth as many assigned labels again, and
+of a hundred at least, the promised share is right.
 
 References
 ----------
@@ -39,7 +39,7 @@ FORWARD = "other_agency"
 _NEVER_REUSED = ("out_of_scope", "empty", "conflict")
 _CODES = {reason: code for code, reason in enumerate(REASON_OF_CODE)}
 _STEP = 1.02  # ratio of neighbouring candidate counts; 1.02 gave the highest coverage of 1.02 to 1.25, see the tests
-_AGAIN = 0.2  # a promise is checked on so many questions again, as a share of those that it was made on
+_AGAIN, _LEAST_AGAIN = 0.2, 100  # a promise is checked on more questions: a share of those it was made on, and at least
 _SECOND_TO_BEST = 3  # the second label is a rival when it has at least a third of the best one's probability
 
 Floats = npt.NDArray[np.float64]
@@ -196,7 +196,7 @@ def precision_lower_bound(n_right: int, n_assigned: int, confidence: float = 0.9
 def fit_threshold(
     probability: npt.ArrayLike, correct: npt.ArrayLike, *, promise: float | None, confidence: float = 0.95
 ) -> Threshold:
-    """Find the loosest threshold that keeps a promise for a fifth as many questions again.
+    """Find the loosest threshold that keeps a promise for more questions.
 
     Parameters
     ----------
@@ -224,14 +224,14 @@ def fit_threshold(
     -----
     Candidate *m* assigns the *m* surest questions and all that tie with the last of them. The counts *m* grow by 2 %
     from the least count that could prove a share, the smallest with ``promise ** m <= 1 - confidence``. Each is held
-    against a second sample of about ``m / 5`` assigned questions, ``s``, the size at which the promise allows a whole
-    number of wrong labels, ``b - 1``, one or more. Say ``a`` of the ``m`` labels are wrong, and ``b`` of the ``s``, so
-    that the promise is broken. If both were drawn from one source, these ``a + b`` would lie among the ``m + s`` by
-    chance, and so few as ``a`` with the first by the tail of a hypergeometric distribution: the candidate passes where
-    that is at most ``1 - confidence`` (an exact prediction bound, [4]_). It is stricter than the Clopper-Pearson bound
-    of the share itself: where that is just reached, a promise of 0.95 was found broken in 8 of 50 left-out fifths of a
-    table of 1,700 questions. The walk starts at the candidate with the highest chance to pass, were the
-    probabilities calibrated, goes on to looser ones, and ends before the first that does not pass.
+    against a second sample of ``s`` assigned questions: about ``m / 5``, and no fewer than 100, as few say little; the
+    promise allows a whole number of them to be wrong, ``b - 1``. Say ``a`` of the ``m`` labels are wrong, and ``b`` of
+    the ``s``, so that the promise is broken. If both were drawn from one source, these ``a + b`` would lie among the
+    ``m + s`` by chance, and so few as ``a`` with the first by the tail of a hypergeometric distribution: the candidate
+    passes where that is at most ``1 - confidence`` (an exact prediction bound, [4]_). It is stricter than the
+    Clopper-Pearson bound of the share itself: where that is just reached, a promise of 0.95 was found broken in 8 of 50
+    left-out fifths of a table of 1,700 questions. The walk starts at the candidate with the highest chance to pass,
+    were the probabilities calibrated, goes on to looser ones, and ends before the first that does not pass.
 
     Why one level is enough for many tests: counts, start and order depend on `promise` and the probabilities, never
     on `correct`. Given the probabilities they are fixed, so the procedure errs only if the first true hypothesis
@@ -259,7 +259,7 @@ def fit_threshold(
     --------
     >>> probability = np.linspace(1, 0.5, 200)
     >>> print(fit_threshold(probability, probability > 0.6, promise=0.9))
-    promise 0.9: kept at threshold 0.58; 83 % of 200 held-out questions assigned, 160 of 165 right; at least 90 % \
+    promise 0.9: kept at threshold 0.58; 84 % of 200 held-out questions assigned, 160 of 168 right; at least 90 % \
 right with 95 % confidence
     >>> print(fit_threshold(probability, probability > 0.6, promise=0.99))
     promise 0.99: cannot be kept on 200 held-out questions; everything goes to review
@@ -455,7 +455,8 @@ def _most_wrong(counts: Integers, promise: float, confidence: float) -> Integers
     # Most labels that may be wrong of each count for the promise to be kept again; -1 where none may.
     from scipy.stats import hypergeom  # imported late: half a second that only training needs
 
-    allowed = np.maximum(np.rint(_AGAIN * counts * (1 - promise)), 1)  # whole, or luck with remainders would decide
+    again = np.maximum(_AGAIN * counts, _LEAST_AGAIN)
+    allowed = np.maximum(np.rint(again * (1 - promise)), 1)  # whole, or luck with remainders would decide
     again = np.ceil(allowed / (1 - promise) - 1e-9)
     passes, fails = np.full(len(counts), -1), np.ceil((1 - promise) * counts).astype(int) + 1
     while (fails - passes > 1).any():

@@ -39,7 +39,7 @@ FILE = RESULTS / "promise.jsonl"
 NOTES = f"""# Promises
 
 Made by `tests/benchmarks/promise.py`. A promise of {PROMISE} says: with 95 % confidence at least 95 % of the labels
-that are assigned are right, in all and of a fifth as many questions again. Each set is split {N_SPLITS} times: seed s =
+that are assigned are right, in all and of a fifth as many questions more. Each set is split {N_SPLITS} times: seed s =
 0, 1, … draws a permutation of all rows by `numpy.random.default_rng(s)`, the first fifth is left out, and the rest is
 trained on; *splits* says how many were measured so far. BANKING77 (its 10,003 training rows) is trained with default
 options, a desk as its recipe says, with register, archive, re-asks and messages of split train, and the other desk's
@@ -56,7 +56,7 @@ questions, the nearest one by the same author has the same jurisdiction in 59 of
 81. With authors held out alone, land's promises of jurisdiction held in 28 of 50 splits by rows, of topic in 39.)
 
 *held* counts the splits in which the share right of the assigned, on the left-out rows, reaches the promise; it must
-be {MUST:.0%} of the splits. That a check is of a fifth as many again, and not of a quarter or of as many, was chosen
+be {MUST:.0%} of the splits. That a check is of a fifth as many more, and not of a quarter or of as many, was chosen
 with land's splits in view; those of the other sets were not. *sure* counts the splits whose Clopper-Pearson bounds
 (one-sided, 95 %) decide, kept when the lower one reaches the promise, broken when the upper one stays below. *pooled*
 is the share right of all assigned in all splits; rows recur between random splits, so it has no interval there.

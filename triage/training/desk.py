@@ -86,7 +86,7 @@ def train(
         Messages that belong to no class. Without them such messages are told by their scores alone.
     promise : mapping of str to float, optional
         For a target, the share of assigned labels that must be right with 95 % confidence, in all and of a fifth as
-        many questions again; for ``reuse``, the share of answers offered for reuse that must fit: without this promise
+        many questions more; for ``reuse``, the share of answers offered for reuse that must fit: without this promise
         none is offered. See `triage.decision.fit_threshold`.
     random_state : int, default=0
         Seed of everything that is drawn.
