@@ -201,7 +201,7 @@ class FeedbackLog:
 
     def __init__(self, path: str | Path, *, language: str | None = None, create: bool = True) -> None:
         load_language(language)
-        self.path = Path(path)
+        self.path = Path(path).absolute()
         self._head_path = self.path.with_name(f"{self.path.name}.head")
         stored = self._find(language, create)
         if language not in (None, stored):

@@ -162,7 +162,7 @@ class ArchiveFile:
             idle.pop().close()
 
     def _connect(self) -> sqlite3.Connection:
-        address = f"{self.path.absolute().as_uri()}?mode=rw"
+        address = f"{self.path.as_uri()}?mode=rw"
         connection = sqlite3.connect(
             address, uri=True, timeout=_WAIT_S, isolation_level=None, check_same_thread=False, cached_statements=256
         )

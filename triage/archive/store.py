@@ -84,7 +84,7 @@ class Archive:
     """
 
     def __init__(self, path: str | Path, *, language: str | None = None, create: bool = True) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # whoever changes folders later means the same file
         self._file = ArchiveFile(self.path, language=language, create=create)
         self.language, self.identity = self._file.language, self._file.identity
 
@@ -96,7 +96,7 @@ class Archive:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let another process open the file itself."""
-        return partial(Archive, create=False), (self.path.absolute(),)
+        return partial(Archive, create=False), (self.path,)
 
     def close(self) -> None:
         """Close the file; closing twice is well."""

@@ -38,6 +38,7 @@ from triage.dataset import Taxonomy, checks, read_questions, read_taxonomy
 from triage.errors import DatasetError, Fault
 from triage.features import QuestionVectorizer
 from triage.register import Register
+from triage.text.languages import language_with_data
 from triage.training import TrainingOptions
 from triage.training.gathering import gather
 from triage.training.tables import read_answered, with_days
@@ -250,6 +251,8 @@ def judge(
         raise DatasetError(source="DataFrame", faults=[Fault(None, checks.cut(groups), problem)])
     if isinstance(taxonomy, (str, Path)):
         taxonomy = read_taxonomy(taxonomy)
+    if taxonomy is not None and language is None:
+        language = language_with_data(taxonomy.language)
     if register is not None and not isinstance(register, Register):
         register = Register.read(register, taxonomy)
     if register is not None:
