@@ -3,7 +3,7 @@
 
 Run: ``python tests/benchmarks/vectors.py``
 
-The table is printed and kept in ``results/vectors.md``. It takes five minutes and 2 GB of memory. Vectors are drawn
+The table is printed and kept in ``results/vectors.md``. It takes six minutes and 2 GB of memory. Vectors are drawn
 with seed 0 around one of so many centres that ten share one, so that queries have near items, as questions have;
 nothing is learnt and nothing chosen. The peer holds float32 rows of length 1, multiplies them with the query and takes
 the highest five by `numpy.argpartition`.

@@ -20,7 +20,7 @@ Matrix = npt.NDArray[Any]
 
 MOST_EXACT = 200_000  # rows of a segment that is always searched whole
 
-_LEAST_NEAR = 100  # groups of rows that a graph is asked for, or twice as many as are wanted
+_LEAST_NEAR = 800  # groups of rows that a graph is asked for, or eight times as many as are wanted
 _SHARE_NEAR = 16  # where they are more than one in so many rows, all are compared as fast
 _BLOCK_ROWS = 2048  # that stay in the cache of a processor
 _QUERIES = 64  # searched together
@@ -131,7 +131,7 @@ class GraphSegment(VectorSegment):
         place, similarity
             As there.
         """
-        n_near = max(_LEAST_NEAR, 2 * k)
+        n_near = max(_LEAST_NEAR, 8 * k)
         if n_near * _SHARE_NEAR > len(self.keys) or not is_installed():
             return super().search(Q, k, dead)
         place, similarity = np.empty((len(Q), k), np.intp), np.empty((len(Q), k), np.float32)
@@ -173,9 +173,9 @@ class VectorIndex(ChangingIndex[Matrix]):
     -----
     Up to 200,000 items are compared with every query, which costs some 0.25 ms for each thousand items of 384 numbers.
     A merge of more builds a graph of them by usearch, from the extra ``ann``, and takes minutes for it: then a query
-    looks at some thousand items, and may miss a near one. Similarities are exact in either case; what was added since
-    the merge, or is asked for by a large `k`, is compared whole. Without usearch a merge makes no graph, and an index
-    that was saved with one is searched whole. See ``tests/benchmarks/vectors.py``.
+    looks at some thousands of items, and may miss a near one. Similarities are exact in either case; what was added
+    since the merge, or is asked for by a large `k`, is compared whole. Without usearch a merge makes no graph, and an
+    index that was saved with one is searched whole. See ``tests/benchmarks/vectors.py``.
 
     A number takes two bytes, as a multiple of some 1/4096, which moves a cosine by some 0.0001. Sums of products of
     such numbers are exact in float32, so that equals are equal to the last bit, whatever stands beside them, and on
