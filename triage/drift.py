@@ -41,6 +41,7 @@ _N_DRAWS = 999  # random weeks that the new topic is tested against
 _DRAWS_AT_ONCE = 125
 _N_NEAREST = 5  # questions beside each in which a new topic is looked for; 3 to 10 are alike
 _TAIL = 4  # power of ranks: the least sure questions count most; 2 to 8 are alike
+_LEAST_WEIGHT = 0.05  # of the surest ones: a desk may be sure of what it does not know
 _BLOCK_ROWS = 512
 _LEAST_EXPECTED = 2.0  # rarer classes are tested together
 _SHOWN = 10  # questions and classes that are named
@@ -94,7 +95,7 @@ class DriftReport:
     - ``review``: share of questions whose first target is not assigned, by more than 0.05 higher (z-test, one-sided).
     - ``new topic``: questions of which the desk is unsure, and whose nearest ones are of the same week and unsure as
       well. Each question of week and reference has its five nearest ones (cosine of rare words and pairs of words),
-      each link the weight of its cosine and of both questions' ranks by entropy, to the fourth power; ``reference``
+      each link the weight of its cosine and of both questions' ranks by entropy, most to the fourth power; ``reference``
       and ``week`` are the share of the links of a week's questions that lead into the week (a test of two samples by
       nearest neighbours [2]_, with weights). p is by permutation: as many questions drawn at random from both together.
     - ``precision``: what share of assigned labels is right, estimated without labels: the mean calibrated probability
@@ -341,7 +342,7 @@ def _by_words(held_out: Profile, week: Profile) -> tuple[dict[str, Any], dict[st
     m, n = len(held_out), len(week)
     rank = stats.rankdata(np.concatenate((held_out.entropy[:, 0], week.entropy[:, 0]))) / (m + n)
     words = _word_matrix(held_out, week)
-    links = _links(words, (rank**_TAIL).astype(np.float32))
+    links = _links(words, (_LEAST_WEIGHT + (1 - _LEAST_WEIGHT) * rank**_TAIL).astype(np.float32))
     n_links = np.asarray(links.sum(1)).ravel()
     n_texts = np.asarray(words.sum(1)).ravel()
     share = 1 / np.maximum(np.asarray(words.sum(0)).ravel(), 1)  # of a question that one of its words is
