@@ -94,9 +94,9 @@ class DriftReport:
       there for the same reason.
     - ``review``: share of questions whose first target is not assigned, by more than 0.05 higher (z-test, one-sided).
     - ``new topic``: questions of which the desk is unsure, and whose nearest ones are of the same week and unsure as
-      well. Each question of week and reference has its five nearest ones (cosine of rare words and pairs of words),
-      each link the weight of its cosine and of both questions' ranks by entropy, most to the fourth power; ``reference``
-      and ``week`` are the share of the links of a week's questions that lead into the week (a test of two samples by
+      well. Each question of week and reference has its five nearest ones (cosine of rare words and pairs of words), and
+      each link the weight of its cosine and of both questions' ranks by entropy, to the fourth power; ``reference`` and
+      ``week`` are the share of the links of a week's questions that lead into the week (a test of two samples by
       nearest neighbours [2]_, with weights). p is by permutation: as many questions drawn at random from both together.
     - ``precision``: what share of assigned labels is right, estimated without labels: the mean calibrated probability
       of the assigned labels, less what it was too high on held-out ones (difference of confidences [1]_). It raises no
