@@ -40,6 +40,7 @@ _NEVER_REUSED = ("out_of_scope", "empty", "conflict")
 _CODES = {reason: code for code, reason in enumerate(REASON_OF_CODE)}
 _STEP = 1.02  # ratio of neighbouring candidate counts; 1.02 gave the highest coverage of 1.02 to 1.25, see the tests
 _AGAIN, _LEAST_AGAIN = 0.2, 100  # a promise is checked on more questions: a share of those it was made on, and at least
+_WRONG_AT_START = 2.0  # 1 finds no threshold for the desks' promises of reuse twice as often, and no higher ones
 _SECOND_TO_BEST = 3  # the second label is a rival when it has at least a third of the best one's probability
 
 Floats = npt.NDArray[np.float64]
@@ -231,7 +232,8 @@ def fit_threshold(
     passes where that is at most ``1 - confidence`` (an exact prediction bound, [4]_). It is stricter than the
     Clopper-Pearson bound of the share itself: where that is just reached, a promise of 0.95 was found broken in 8 of 50
     left-out fifths of a table of 1,700 questions. The walk starts at the candidate with the highest chance to pass,
-    were the probabilities calibrated, goes on to looser ones, and ends before the first that does not pass.
+    were twice as many labels wrong as the probabilities say (a start that is too loose fails at once, and ends it),
+    goes on to looser ones, and ends before the first that does not pass.
 
     Why one level is enough for many tests: counts, start and order depend on `promise` and the probabilities, never
     on `correct`. Given the probabilities they are fixed, so the procedure errs only if the first true hypothesis
@@ -445,7 +447,7 @@ def _walk(p: Floats, n_right: Integers, promise: float, confidence: float) -> in
     if not len(counts):
         return 0
     needed = counts - _most_wrong(counts, promise, confidence)
-    start = _most_promising(counts, np.cumsum(p)[counts - 1] / counts, needed)
+    start = _most_promising(counts, np.cumsum(1 - p)[counts - 1] / counts, needed)
     passed = (n_right[counts - 1] >= needed)[start:]
     n_passed = len(passed) if passed.all() else int(passed.argmin())
     return int(counts[start + n_passed - 1]) if n_passed else 0
@@ -477,11 +479,12 @@ def _candidate_counts(p: Floats, promise: float, confidence: float) -> Integers:
     return np.unique(with_ties).astype(int)
 
 
-def _most_promising(counts: Integers, expected: Floats, needed: Integers) -> int:
-    # Place of the count that would pass most often if `expected` were the share right; the first of equals.
+def _most_promising(counts: Integers, expected_wrong: Floats, needed: Integers) -> int:
+    # Place of the count that would pass most often if a multiple of that share were wrong; the first of equals.
     from scipy.stats import binom
 
-    return int(np.argmax(binom.sf(needed - 1, counts, expected)))
+    right = np.maximum(1 - _WRONG_AT_START * expected_wrong, 0)
+    return int(np.argmax(binom.sf(needed - 1, counts, right)))
 
 
 def _lower_bounds(n_right: Integers, n: Integers, confidence: float) -> Floats:
