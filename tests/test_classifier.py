@@ -18,6 +18,7 @@ from triage.classifier import (
     JointClassifier,
     JointOptions,
     fit_joint,
+    fit_scores,
     fit_squared_error,
     fit_squared_hinge,
     fit_weights,
@@ -276,6 +277,41 @@ def test_held_out_scores_lack_what_dropped_weights_would_add(loss):
     assert right(held_out, labels) == pytest.approx(right(of_new, truth), abs=0.06)
     assert right(whole, labels) > right(of_new, truth) + 0.06  # what they would promise, few weights do not keep
     assert sure(held_out) == pytest.approx(sure(of_new), abs=0.05)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_row_of_weight_two_teaches_as_two_rows_do(loss):
+    X, codes = clusters(60)
+    twice = np.arange(60) % 4 == 0
+    again = np.concatenate([np.arange(60), np.flatnonzero(twice)])
+    options = {"loss": loss, "C": 2.0, "n_folds": 3, "random_state": 0, "n_jobs": None}
+    weighed = fit_scores(X, [codes], [3], [np.arange(60)], options, np.where(twice, 2.0, 1.0)).scores[0]
+    repeated = fit_scores(X[again], [codes[again]], [3], [again], options).scores[0]
+    assert weighed.coef == pytest.approx(repeated.coef, abs=2e-3)
+    assert weighed.intercept == pytest.approx(repeated.intercept, abs=2e-3)
+    if loss == "squared_error":  # copies are held out together, as the row that they stand for is by itself
+        assert weighed.held_out[0] == pytest.approx(repeated.held_out[0][:60], abs=2e-3)
+
+
+@pytest.mark.parametrize("weights", [[1.0] * 8, [1.0] * 8 + [0.0], [1.0] * 8 + [np.nan]], ids=["few", "zero", "nan"])
+def test_weights_that_are_not_above_zero_for_each_row_are_refused(weights):
+    X, codes = clusters(9)
+    with pytest.raises(ValueError, match="sample_weight must have a number above 0 for each of the 9 rows"):
+        fit_joint(X, {"label": codes.tolist()}, options=JointOptions(), sample_weight=np.array(weights))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_way_of_holding_out_calibrates_alike(loss):
+    X, labels = desk(240)
+    rows, writers = np.arange(240), np.arange(240) // 120  # two large groups: half is missing when one is left out
+
+    def sure(*groupings):
+        classifier, held_out = fit_joint(X, labels, options=JointOptions(loss=loss), groupings=groupings)
+        assert len(held_out) == len(groupings)
+        return softmax(classifier.combination_scores(held_out[0])).max(1).mean()
+
+    assert sure(rows, writers) == pytest.approx(sure(rows, writers, writers, rows), abs=1e-3)
+    assert abs(sure(rows, writers) - sure(rows)) > 1e-3  # the second has a say
 
 
 def test_without_weights_there_are_held_out_scores_alone():

@@ -324,6 +324,7 @@ def fit_joint(
     options: JointOptions,
     groupings: Sequence[npt.NDArray[Any]] = (),
     n_measured: int | None = None,
+    sample_weight: Floats | None = None,
     within: Mapping[str, str] | None = None,
     apart: str | None = None,
 ) -> tuple[JointClassifier, list[Floats]]:
@@ -336,10 +337,12 @@ def fit_joint(
         One entry a target; None where a row's label is not known.
     options : JointOptions
     groupings : sequence of arrays of shape (n_rows,)
-        Rows of one group are held out together, once for each grouping; the first calibrates. Without any, every row
-        is held out by itself.
+        Rows of one group are held out together, once for each grouping, and all of these calibrate alike. Without any,
+        every row is held out by itself.
     n_measured : int or None
         The first so many rows are the table's own, which calibrate; the rest only train. None for all.
+    sample_weight : float array of shape (n_rows,) or None
+        How much each row counts in training, above 0: as so many rows. Calibration counts all alike.
     within : mapping of str to str or None
         Targets that only mean something within another.
     apart : str or None
@@ -380,7 +383,7 @@ def fit_joint(
     if sum(sizes) > 65_535:
         raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
     group_of = [np.unique(groups, return_inverse=True)[1] for groups in groupings] or [np.arange(X.shape[0])]
-    fitted = fit_scores(X, block_codes, sizes, group_of, vars(options))
+    fitted = fit_scores(X, block_codes, sizes, group_of, vars(options), sample_weight)
     held_out = [np.hstack(parts) for parts in zip(*(scores.held_out for scores in fitted.scores), strict=True)]
     intercept = np.concatenate([scores.intercept for scores in fitted.scores]).astype(np.float32)
     classifier = JointClassifier(
@@ -398,17 +401,22 @@ def fit_joint(
         within=dict(within or {}),
         apart=apart if apart is not None and "" in classes[apart] else None,
     )
-    known = {target: code[:n_measured] for target, code in codes.items()}
-    calibrated = _calibrate(classifier, held_out[0][:n_measured], known)
+    known = {target: np.tile(code[:n_measured], len(held_out)) for target, code in codes.items()}
+    calibrated = _calibrate(classifier, _measured(held_out, n_measured), known)
     coef = np.hstack([scores.coef for scores in fitted.scores])
     if options.max_weights is None:
         return calibrated, held_out
     if coef.size > options.max_weights:  # what is dropped is missing from new questions' scores: so it must be here
         lost = _lost(X, fitted, _largest_shares(calibrated), options.max_weights)
         held_out = [scores + lost for scores in held_out]
-        calibrated = _calibrate(classifier, held_out[0][:n_measured], known)
+        calibrated = _calibrate(classifier, _measured(held_out, n_measured), known)
     kept, columns, starts, scale = _compress(X, coef, _largest_shares(calibrated), options.max_weights)
     return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
+
+
+def _measured(held_out: Sequence[Floats], n_measured: int | None) -> Floats:
+    """Stack the scores of the table's own rows, once for each way of holding out."""
+    return np.concatenate([scores[:n_measured] for scores in held_out])
 
 
 def _largest_shares(classifier: JointClassifier) -> Floats:

@@ -115,6 +115,7 @@ def fit_squared_error(
     C: float,
     groupings: Sequence[Codes],
     *,
+    sample_weight: Floats | None = None,
     n_folds: int = 3,
     seed: int = 0,
 ) -> Fitted:
@@ -131,6 +132,8 @@ def fit_squared_error(
         Inverse strength of regularisation; the ridge is ``1 / (2 C)``.
     groupings : sequence of intp arrays of shape (n_rows,)
         Rows of one group are held out together; once for each grouping.
+    sample_weight : float array of shape (n_rows,) or None
+        How much each row counts, above 0: as so many rows. None for all alike.
     n_folds : int, default=3
         Folds of the weights that `Fitted.folds` yields; held-out scores need none.
     seed : int, default=0
@@ -147,10 +150,10 @@ def fit_squared_error(
 
     Notes
     -----
-    With ``H`` the inverse of ``X X' + ridge I`` and ``a = H (Y - mean)``, the error that the rows of group ``g``
-    make when they are held out is ``inv(H[g, g]) a[g]`` (Rifkin and Lippert, "Notes on Regularized Least Squares",
-    2007, section 4, for one row), and without them ``a`` would be ``a - H[:, g] inv(H[g, g]) a[g]``. Cost: cubic in
-    rows, once for all blocks.
+    With ``H`` the inverse of ``X X' + ridge I`` (for a row of weight w, ``ridge / w``) and ``a = H (Y - mean)``, the
+    error that the rows of group ``g`` make when they are held out is ``inv(H[g, g]) a[g]`` (Rifkin and Lippert, "Notes
+    on Regularized Least Squares", 2007, section 4, for one row), and without them ``a`` would be
+    ``a - H[:, g] inv(H[g, g]) a[g]``. Cost: cubic in rows, once for all blocks.
     """
     n_rows = X.shape[0]
     if n_rows > _MAX_ROWS_CLOSED_FORM:
@@ -158,7 +161,7 @@ def fit_squared_error(
             f"loss='squared_error' takes at most {_MAX_ROWS_CLOSED_FORM} rows, got {n_rows}; use loss='squared_hinge'"
         )
     inverse = gram_matrix(X)
-    inverse[np.diag_indices(n_rows)] += 1 / (2 * C)
+    inverse[np.diag_indices(n_rows)] += 1 / (2 * C * (np.ones(n_rows) if sample_weight is None else sample_weight))
     factor, failed = scipy.linalg.lapack.spotrf(inverse.T, lower=0, overwrite_a=1)
     if failed:
         raise ValueError(f"the rows are too alike for C={C}; lower C")
@@ -173,7 +176,7 @@ def fit_squared_error(
         blocks = [block for block, code in enumerate(codes) if (code >= 0).tobytes() == pattern]
         rows = np.flatnonzero(np.frombuffer(pattern, bool))
         signs = np.hstack([_signs(codes[block][rows], sizes[block]) for block in blocks])
-        mean = signs.mean(0)
+        mean = np.average(signs, axis=0, weights=None if sample_weight is None else sample_weight[rows])
         own = _without_other_rows(inverse, rows)
         weights = own @ (signs - mean)
         solved.append((blocks, rows, own, weights))
@@ -240,7 +243,9 @@ def _without_other_rows(inverse: Floats, rows: Codes) -> Floats:
     return own
 
 
-def _fit_svm(X: sp.csr_matrix, codes: Codes, size: int, C: float, seed: int) -> tuple[Floats, Floats]:
+def _fit_svm(
+    X: sp.csr_matrix, codes: Codes, size: int, C: float, sample_weight: Floats | None, seed: int
+) -> tuple[Floats, Floats]:
     """Return coefficients and intercepts of one class against the rest; a class without rows scores -1."""
     present = np.unique(codes)
     coef = np.zeros((X.shape[1], size), np.float32)
@@ -248,7 +253,7 @@ def _fit_svm(X: sp.csr_matrix, codes: Codes, size: int, C: float, seed: int) -> 
     if len(present) < 2:
         intercept[present] = 1
         return coef, intercept
-    model = LinearSVC(C=C, random_state=seed).fit(X, codes)
+    model = LinearSVC(C=C, random_state=seed).fit(X, codes, sample_weight)
     signs = np.array([[-1], [1]]) if len(present) == 2 else 1  # LinearSVC keeps one column for two classes
     coef[:, present] = (model.coef_ * signs).T
     intercept[present] = (model.intercept_.reshape(-1, 1) * signs).ravel() if len(present) == 2 else model.intercept_
@@ -272,6 +277,7 @@ def fit_squared_hinge(
     C: float,
     groupings: Sequence[Codes],
     *,
+    sample_weight: Floats | None = None,
     n_folds: int = 3,
     seed: int = 0,
     n_jobs: int | None = None,
@@ -280,7 +286,7 @@ def fit_squared_hinge(
 
     Parameters
     ----------
-    X, codes, sizes, C, groupings
+    X, codes, sizes, C, groupings, sample_weight
         As in `fit_squared_error`.
     n_folds : int, default=3
         Folds of the held-out scores.
@@ -307,7 +313,9 @@ def fit_squared_hinge(
     ]
     # Processes, not threads: liblinear draws from one generator of the whole process.
     fitted = joblib.Parallel(n_jobs=n_jobs)(
-        joblib.delayed(_fit_svm)(X[kept], codes[block][kept], sizes[block], C, seed)
+        joblib.delayed(_fit_svm)(
+            X[kept], codes[block][kept], sizes[block], C, None if sample_weight is None else sample_weight[kept], seed
+        )
         for (_, block, _), kept in zip(tasks, rows, strict=True)
     )
     held_out = [[np.empty((X.shape[0], size), np.float32) for size in sizes] for _ in groupings]
@@ -335,6 +343,7 @@ def fit_scores(
     sizes: Sequence[int],
     groupings: Sequence[Codes],
     options: Mapping[str, Any],
+    sample_weight: Floats | None = None,
 ) -> Fitted:
     """Fit blocks with the loss that the options name."""
     if options["loss"] not in LOSSES:
@@ -344,19 +353,14 @@ def fit_scores(
     for groups in groupings:
         if len(groups) != X.shape[0]:
             raise ValueError(f"groups must have one entry for each of the {X.shape[0]} rows, got {len(groups)}")
+    if sample_weight is not None and not (len(sample_weight) == X.shape[0] and np.all(sample_weight > 0)):
+        raise ValueError(
+            f"sample_weight must have a number above 0 for each of the {X.shape[0]} rows, got {len(sample_weight)}, "
+            f"the least {np.min(sample_weight, initial=np.inf)}"
+        )
     if options["n_folds"] < 2:
         raise ValueError(f"n_folds must be at least 2, got {options['n_folds']}")
+    common = {"sample_weight": sample_weight, "n_folds": options["n_folds"], "seed": options["random_state"]}
     if options["loss"] == "squared_error":
-        return fit_squared_error(
-            X, codes, sizes, options["C"], groupings, n_folds=options["n_folds"], seed=options["random_state"]
-        )
-    return fit_squared_hinge(
-        X,
-        codes,
-        sizes,
-        options["C"],
-        groupings,
-        n_folds=options["n_folds"],
-        seed=options["random_state"],
-        n_jobs=options["n_jobs"],
-    )
+        return fit_squared_error(X, codes, sizes, options["C"], groupings, **common)
+    return fit_squared_hinge(X, codes, sizes, options["C"], groupings, **common, n_jobs=options["n_jobs"])
