@@ -24,7 +24,7 @@ from triage.comparison import MIN_DISCORDANT, Comparison, compare
 from triage.errors import DatasetError, TriageError
 from triage.evaluation import evaluate
 from triage.metrics import mcnemar_p, paired_difference_interval, proportion_interval
-from triage.triager.reading import as_days
+from triage.triager.batches import as_days
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in an answer
 COUNTS = st.integers(0, 60)

@@ -240,7 +240,7 @@ def test_eight_threads_get_the_same_answers(bundle, encoder):
 
 
 def test_threads_of_one_call_get_the_same_answers(bundle, encoder, monkeypatch):
-    monkeypatch.setattr("triage.triager.desk._CHUNK_TEXTS", 4)
+    monkeypatch.setattr("triage.triager.batches._CHUNK_TEXTS", 4)
     one, several = (triage.load(bundle, encoder=encoder, n_jobs=n_jobs) for n_jobs in (None, 4))
     pd.testing.assert_frame_equal(one.predict_frame(ASKED * 4), several.predict_frame(ASKED * 4))
 

@@ -23,7 +23,7 @@ from triage.evaluation.curves import MOST_POINTS, risk_curve
 from triage.metrics import proportion_interval
 from triage.recipe import learning_curve, train_and_measure
 from triage.records import Decision, TriageResult
-from triage.triager.reading import as_days
+from triage.triager.batches import as_days
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in a message
 

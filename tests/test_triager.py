@@ -574,7 +574,7 @@ def test_today_is_the_default_with_a_register(dated, monkeypatch):
         def today(cls):
             return date(2026, 8, 1)
 
-    monkeypatch.setattr("triage.triager.desk.date", Fixed)
+    monkeypatch.setattr("triage.triager.batches.date", Fixed)
     assert plain(dated.predict(ASKED)) == plain(dated.predict(ASKED, as_of="2026-08-01"))
     days = [None, "2025-08-01", None, None, None]
     results = dated.predict(ASKED, as_of=days)

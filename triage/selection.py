@@ -285,8 +285,9 @@ def _judged(
     unlike, readable = np.zeros((2, len(texts)), bool)
     encoder = triager.features.encoder
     vectors = None if encoder is None else np.zeros((len(texts), encoder.dim), np.float32)
-    for places, outcomes, reading in triager.readings(texts, as_of):
-        place, row = np.array(places), np.arange(len(places))
+    for batch in triager.batches(texts, as_of):
+        reading, outcomes = batch.reading, triager.reader.meaning(batch.day)[0]
+        place, row = np.array(batch.places), np.arange(len(batch.places))
         unlike[place], readable[place] = reading.scope - triager.scope.threshold >= 0, ~reading.empty
         if vectors is not None:
             vectors[place] = reading.seen.vectors

@@ -15,6 +15,7 @@ from triage.dataset import Taxonomy
 from triage.decision import REASON_OF_CODE, Threshold, review_reasons, route_of
 from triage.records import Decision, Suggestion, TriageResult
 from triage.register import DatedOutcomes
+from triage.triager.batches import Batch
 from triage.triager.evidence import Evidence, both_sides, forward_to
 from triage.triager.reading import DECIDING, JURISDICTION, MATTER, Reader, Reading
 from triage.triager.reasons import Reasons
@@ -114,15 +115,14 @@ class Decider:
 
     def result(
         self,
-        text: str,
-        day: str | None,
-        reading: Reading,
+        batch: Batch,
         decided: Decided,
         row: int,
         route: str,
         suggestions: tuple[Suggestion, ...],
     ) -> TriageResult:
-        """Return the answer to one question, the one in place `row` of what was read and decided."""
+        """Return the answer to one question, the one in place `row` of a batch."""
+        text, day, reading = batch.texts[row], batch.days[row], batch.reading
         vectors = reading.seen.vectors
         own = None if vectors is None else vectors[[row]]
         reasons = Reasons(self.reader, text, decided.outcomes, own)

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from triage.archive import Archive
 from triage.bundle import load_bundle, save_bundle
-from triage.classifier import JointClassifier, Outcomes, softmax
+from triage.classifier import JointClassifier, softmax
 from triage.dataset import Taxonomy, checks
-from triage.decision import REASON_OF_CODE, Threshold
+from triage.decision import Threshold
 from triage.encoder import Encoder
 from triage.errors import BundleError, DependencyError, EncoderError, Fault
 from triage.evaluation import Evaluation, evaluate
-from triage.features import QuestionVectorizer, check_texts, chunks
+from triage.features import QuestionVectorizer, check_texts
 from triage.profile import Profile, concatenated
 from triage.records import Match, Suggestion, TriageResult
 from triage.register import Register
 from triage.scope import ScopeDetector
 from triage.triager.answered import Records
-from triage.triager.deciding import Decided, Decider
+from triage.triager.batches import Batch, read_batches
+from triage.triager.columns import columns_of
+from triage.triager.deciding import Decider
 from triage.triager.following import Following
 from triage.triager.profiling import observe
-from triage.triager.reading import MATTER, Reader, Reading, as_days
+from triage.triager.reading import MATTER, Reader
 from triage.triager.storing import contents_of, encoder_of, parts_of
 from triage.triager.suggesting import Reuse, Suggester
-
-_CHUNK_TEXTS = 1024  # texts read at once; bounds memory, and rows do not depend on it
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,41 +211,7 @@ class Triager:
 
     # --- reading --------------------------------------------------------------------------------
 
-    def _readings(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[str], Reading]]:
-        parts = list(chunks(texts, _CHUNK_TEXTS))
-        if len(parts) < 2 or self.n_jobs in (None, 1):
-            for part in parts:
-                yield part, self.reader.read(part)
-            return
-        run = joblib.Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator")
-        yield from zip(parts, run(joblib.delayed(self.reader.read)(part) for part in parts), strict=True)
-
-    def _days(self, as_of: Any, n_texts: int) -> list[str | None]:
-        """Return the day of each text; with a register, today where none is given."""
-        days = as_days(as_of, n_texts)
-        if self.register is None:
-            return days
-        today = date.today().isoformat()
-        return [day or today for day in days]
-
-    def _parts(self, texts: Sequence[str], days: Sequence[str | None]) -> Iterator[tuple[list[int], Reading]]:
-        """Read texts in parts on whose days the outcomes mean the same; give the places of each part's texts."""
-        start = 0
-        for chunk, reading in self._readings(texts):
-            places = list(range(start, start + len(chunk)))
-            start += len(chunk)
-            dated = {day: self.reader.meaning(day)[1] for day in {days[place] for place in places}}
-            epochs = {day: None if one is None else one.epoch for day, one in dated.items()}
-            if len(set(epochs.values())) == 1:
-                yield places, reading
-                continue
-            groups: dict[int | None, list[int]] = {}
-            for place in places:
-                groups.setdefault(epochs[days[place]], []).append(place)
-            for group in groups.values():
-                yield group, reading.of(np.array(group) - places[0])
-
-    def readings(self, texts: Iterable[str], as_of: Any = None) -> Iterator[tuple[list[int], Outcomes, Reading]]:
+    def batches(self, texts: Iterable[str], as_of: Any = None) -> Iterator[Batch]:
         """Read texts part by part, for who needs several things of them and each text read once.
 
         Parameters
@@ -256,13 +220,9 @@ class Triager:
         as_of : optional
             As in `predict`.
 
-        Yields
-        ------
-        places : list of int
-            Of the part's texts; all parts together have each place once, in any order.
-        outcomes : Outcomes
-            What the outcomes mean on their day.
-        reading : Reading
+        Returns
+        -------
+        iterator of Batch
 
         Raises
         ------
@@ -271,10 +231,7 @@ class Triager:
         ValueError
             If `as_of` is no day or of another length.
         """
-        found = check_texts(texts)
-        days = self._days(as_of, len(found))
-        for places, reading in self._parts(found, days):
-            yield places, self.reader.meaning(days[places[0]])[0], reading
+        return read_batches(self.reader, check_texts(texts), as_of, self.n_jobs)
 
     # --- answers --------------------------------------------------------------------------------
 
@@ -303,21 +260,19 @@ class Triager:
         ValueError
             If `as_of` is no day or of another length, or `k` is negative.
         """
-        found = check_texts(texts)
-        days = self._days(as_of, len(found))
+        parts = self.batches(texts, as_of)
         if k < 0:
             raise ValueError(f"k must be at least 0, got {k}")
         results: dict[int, TriageResult] = {}
-        for places, reading in self._parts(found, days):
-            decided = self.decider.decide(reading, days[places[0]])
-            asked, on = [found[place] for place in places], [days[place] for place in places]
-            ranked = self.suggester.ranked(reading, k) if k else []
-            suggestions = self.suggester.suggest(asked, ranked, on) if k else [[]] * len(places)
-            routes = self.decider.routes(decided, self.suggester.reusable(ranked, on) if k else None)
-            for row, place in enumerate(places):
+        for batch in parts:
+            decided = self.decider.decide(batch.reading, batch.day)
+            ranked = self.suggester.ranked(batch.reading, k) if k else []
+            suggestions = self.suggester.suggest(batch.texts, ranked, batch.days) if k else [[]] * len(batch.places)
+            routes = self.decider.routes(decided, self.suggester.reusable(ranked, batch.days) if k else None)
+            for row, place in enumerate(batch.places):
                 suggested = tuple(suggestions[row])
-                results[place] = self.decider.result(asked[row], on[row], reading, decided, row, routes[row], suggested)
-        return [results[place] for place in range(len(found))]
+                results[place] = self.decider.result(batch, decided, row, routes[row], suggested)
+        return [results[place] for place in sorted(results)]
 
     def predict_frame(self, texts: Any, as_of: Any = None, *, text: str = "text") -> pd.DataFrame:
         """Triage questions into a table.
@@ -353,8 +308,8 @@ class Triager:
                 as_of = [None if checks.is_missing(day) else day for day in texts[as_of]]
             texts = texts[text]
         index = texts.index if isinstance(texts, pd.Series) else None
-        found = check_texts(texts)
-        return pd.DataFrame(self._columns_of(found, self._days(as_of, len(found))), index=index)
+        columns = columns_of(self.batches(texts, as_of), self.decider, self.suggester)
+        return pd.DataFrame(columns, index=index)
 
     def predict_with_proba(
         self, texts: Iterable[str], as_of: Any = None
@@ -382,48 +337,8 @@ class Triager:
         index = texts.index if isinstance(texts, pd.Series) else None
         found = check_texts(texts)
         probabilities = {target: np.zeros((len(found), len(own)), np.float32) for target, own in self.classes_.items()}
-        columns = self._columns_of(found, self._days(as_of, len(found)), probabilities)
+        columns = columns_of(self.batches(found, as_of), self.decider, self.suggester, probabilities)
         return pd.DataFrame(columns, index=index), probabilities
-
-    def _columns_of(
-        self,
-        found: Sequence[str],
-        days: Sequence[str | None],
-        probabilities: dict[str, npt.NDArray[Any]] | None = None,
-    ) -> dict[str, list[Any]]:
-        """Return the columns of `predict_frame`, and fill in probabilities if given."""
-        columns: dict[str, list[Any]] = {
-            f"{target}{part}": [] for target in self.targets for part in ("", "_probability", "_status", "_reason")
-        }
-        columns |= {"route": [], "suggestion_id": [], "suggestion_p_reuse": []}
-        order: list[int] = []
-        for places, reading in self._parts(found, days):
-            order += places
-            decided = self.decider.decide(reading, days[places[0]])
-            for target, array in (probabilities or {}).items():
-                array[places] = decided.probabilities[target]
-            for name, cells in self._columns(reading, decided, [days[place] for place in places]).items():
-                columns[name] += cells
-        if order != sorted(order):
-            back = np.argsort(order).tolist()
-            columns = {name: [cells[row] for row in back] for name, cells in columns.items()}
-        return columns
-
-    def _columns(self, reading: Reading, decided: Decided, days: Sequence[str | None]) -> dict[str, list[Any]]:
-        """Return the columns of `predict_frame` for texts on whose days the outcomes mean the same."""
-        row = np.arange(len(reading.empty))
-        columns: dict[str, list[Any]] = {}
-        for target, probability in decided.probabilities.items():
-            best, codes = decided.best[target], decided.codes[target]
-            columns[target] = self.classes_[target][best].tolist()
-            columns[f"{target}_probability"] = probability[row, best].tolist()
-            columns[f"{target}_status"] = np.where(codes == 0, "assigned", "review").tolist()
-            columns[f"{target}_reason"] = [REASON_OF_CODE[code] for code in codes.tolist()]
-        found = self.suggester.ranked(reading, 1)
-        columns["suggestion_id"] = [one.records[0]["id"] if one.records else None for one in found]
-        columns["suggestion_p_reuse"] = [one.p_reuse[0] if one.records else np.nan for one in found]
-        columns["route"] = self.decider.routes(decided, self.suggester.reusable(found, days))
-        return columns
 
     def predict_proba(self, texts: Iterable[str], target: str, as_of: Any = None) -> npt.NDArray[Any]:
         """Return the calibrated probabilities of one target.
@@ -451,8 +366,9 @@ class Triager:
             raise ValueError(f"target must be one of {list(self.targets)}, got {target!r}")
         found = check_texts(texts)
         probabilities = np.zeros((len(found), len(self.classes_[target])), np.float32)
-        for places, outcomes, reading in self.readings(found, as_of):
-            probabilities[places] = outcomes.probabilities(softmax(reading.outcome_scores))[target]
+        for batch in self.batches(found, as_of):
+            outcomes, _ = self.reader.meaning(batch.day)
+            probabilities[batch.places] = outcomes.probabilities(softmax(batch.reading.outcome_scores))[target]
         return probabilities
 
     def match(self, texts: Iterable[str], as_of: Any = None, k: int = 5) -> list[list[Match]]:
@@ -483,15 +399,13 @@ class Triager:
             raise ValueError("match needs a desk trained with a register and a column matter_id, got one without")
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        found = check_texts(texts)
-        days = self._days(as_of, len(found))
         matches: dict[int, list[Match]] = {}
-        for places, reading in self._parts(found, days):
-            decided = self.decider.decide(reading, days[places[0]])
+        for batch in self.batches(texts, as_of):
+            decided = self.decider.decide(batch.reading, batch.day)
             evidence = self.decider.evidence(decided)
-            for place, probability in zip(places, decided.probabilities[MATTER], strict=True):
+            for place, probability in zip(batch.places, decided.probabilities[MATTER], strict=True):
                 matches[place] = evidence.ranked(probability, k)
-        return [matches[place] for place in range(len(found))]
+        return [matches[place] for place in sorted(matches)]
 
     def scope_scores(self, texts: Iterable[str]) -> npt.NDArray[np.float64]:
         """Return how far out of scope each text is.
@@ -510,7 +424,7 @@ class Triager:
         TypeError
             If `texts` is one string or holds anything but strings.
         """
-        parts = [reading.scope - self.scope.threshold for _, reading in self._readings(check_texts(texts))]
+        parts = [batch.reading.scope - self.scope.threshold for batch in self.batches(texts)]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def similar(self, texts: Iterable[str], k: int = 5, as_of: Any = None) -> list[list[Suggestion]]:
@@ -543,13 +457,11 @@ class Triager:
         """
         if k < 1:
             raise ValueError(f"k must be at least 1, got {k}")
-        found = check_texts(texts)
-        days = self._days(as_of, len(found))
-        suggestions: list[list[Suggestion]] = []
-        for chunk, reading in self._readings(found):
-            on = days[len(suggestions) : len(suggestions) + len(chunk)]
-            suggestions += self.suggester.suggest(chunk, self.suggester.ranked(reading, k), on)
-        return suggestions
+        suggestions: dict[int, list[Suggestion]] = {}
+        for batch in self.batches(texts, as_of):
+            found = self.suggester.suggest(batch.texts, self.suggester.ranked(batch.reading, k), batch.days)
+            suggestions |= zip(batch.places, found, strict=True)
+        return [suggestions[place] for place in sorted(suggestions)]
 
     def evaluate(self, frame: pd.DataFrame, *, text: str = "text", train: pd.DataFrame | None = None) -> Evaluation:
         """Measure the desk on labelled questions.
@@ -593,7 +505,7 @@ class Triager:
         found = check_texts(texts)
         if not found:
             raise ValueError("texts must hold one or more, got none")
-        return concatenated([observe(self.decider, chunk, reading) for chunk, reading in self._readings(found)])
+        return concatenated([observe(self.decider, batch.texts, batch.reading) for batch in self.batches(found)])
 
     # --- storing --------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from functools import cached_property
@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from triage.classifier import JOINT, JointClassifier, Outcomes, softmax
 from triage.features import QuestionVectorizer, Seen
-from triage.register import Competence, DatedOutcomes, NameScores, Register, to_day
+from triage.register import Competence, DatedOutcomes, NameScores, Register
 from triage.scope import ScopeDetector, scope_statistics
 
 DECIDING = ("topic", "jurisdiction")  # a desk's question leaves it when these are assigned
@@ -184,43 +184,3 @@ class Reader:
         if self._names is not None:
             pulled = pulled + self._names.pull(reading.seen.X, difference[len(self.learnt.combinations) :])
         return pulled
-
-
-def as_days(as_of: Any, n_texts: int) -> list[str | None]:
-    """Return the day of each text as ISO text.
-
-    Parameters
-    ----------
-    as_of : None, date, ISO text, or a sequence of them of length n_texts
-    n_texts : int
-
-    Returns
-    -------
-    list of str or None, of length n_texts
-
-    Raises
-    ------
-    ValueError
-        If a day is no day, or there are more or fewer days than texts.
-
-    Examples
-    --------
-    >>> as_days("2025-10-01", 2)
-    ['2025-10-01', '2025-10-01']
-    """
-    if not isinstance(as_of, Iterable) or isinstance(as_of, str):
-        return [_day(as_of, "")] * n_texts
-    days = [_day(day, f" at position {place}") for place, day in enumerate(as_of)]
-    if len(days) != n_texts:
-        raise ValueError(f"as_of must be one day, or one for each of the {n_texts} texts, got {len(days)} days")
-    return days
-
-
-def _day(value: Any, where: str) -> str | None:
-    if value is None:
-        return None
-    try:
-        return to_day(value).isoformat()
-    except ValueError:  # the value may be a question's words
-        kind = type(value).__name__
-        raise ValueError(f"as_of must be a date or text such as '2025-10-01', got other {kind}{where}") from None
