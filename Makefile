@@ -58,6 +58,9 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python tests/benchmarks/index.py
 	$(BIN)/python tests/benchmarks/vectors.py
 	$(BIN)/python tests/benchmarks/report.py
+	$(BIN)/python tests/benchmarks/noise.py
+	$(BIN)/python tests/benchmarks/selection.py
+	$(BIN)/python tests/benchmarks/drift.py
 	$(BIN)/python tests/benchmarks/speed.py
 
 clean:

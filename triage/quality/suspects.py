@@ -14,6 +14,12 @@ jurisdictions, and 71 % with both tied together. A label is wrong with probabili
 e (1 - p(label)) / (n_classes - 1) / P(label), and the suspects are the labels for which it is at least
 `LEAST_P_WRONG`. No share of wrong labels is told, and none is assumed.
 
+The models are trained twice. The second time each question teaches only as far as its labels can be trusted (importance
+reweighting, Liu and Tao 2016, "Classification with noisy labels by importance reweighting", IEEE TPAMI 38(3), 447-461),
+by the square of the probability that they are right: 1, 2 and 4 as exponents are alike. Of 8 draws of land's questions
+without other tables, the 70 % of wrong jurisdictions that are found first are found with a precision of 64 % in place
+of 61.
+
 This is confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset
 Labels", JAIR 70) with another count. There, a question of label i counts as one of class j when q_j is the largest of
 those at least t_j, the mean of q_j over the questions labelled j (equations 1 and 2); ``tests/benchmarks/noise.py``
@@ -302,7 +308,7 @@ def judge(
 
 
 def _trust(judged: Mapping[str, Judged], copies: Sequence[Any]) -> Floats:
-    """Return how much each text shall teach: less, the more probable it is that a label of its question is wrong."""
+    """Return how much each text, and its copies, shall teach: the less, the less its labels can be trusted."""
     p_right = np.prod([1 - one.cleaned()[1] for one in judged.values()], axis=0)
     place = {copy: row for row, copy in enumerate(copies[: len(p_right)])}
     rows = np.array([place.get(copy, -1) for copy in copies])

@@ -91,8 +91,8 @@ def train(
     random_state : int, default=0
         Seed of everything that is drawn.
     groups : str, optional
-        Column of who wrote a question. Probabilities are then made for writers never read before, and promises for
-        these as well as for known ones: they hold over all writers together, and one writer's questions may do worse.
+        Column of who wrote a question. Probabilities and promises are then made for writers never read before as well
+        as for known ones: they hold over all writers together, and one writer's questions may do worse.
     reasks : DataFrame or path, optional
         Later questions: ``archive_id`` of the answer that fits, or empty, and then ``near`` of one that only seems to
         (others may fit), or empty too where none fits. The first are trained on; all teach how sure it is that an
