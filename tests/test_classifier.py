@@ -293,11 +293,14 @@ def test_a_row_of_weight_two_teaches_as_two_rows_do(loss):
         assert weighed.held_out[0] == pytest.approx(repeated.held_out[0][:60], abs=2e-3)
 
 
-@pytest.mark.parametrize("weights", [[1.0] * 8, [1.0] * 8 + [0.0], [1.0] * 8 + [np.nan]], ids=["few", "zero", "nan"])
-def test_weights_that_are_not_above_zero_for_each_row_are_refused(weights):
+@pytest.mark.parametrize(
+    "weights", [[1.0] * 8, *([1.0] * 8 + [last] for last in (0.0, -1.0, np.nan, np.inf)), [[1.0] * 9]], ids=str
+)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weights_that_are_not_above_zero_for_each_row_are_refused(loss, weights):
     X, codes = clusters(9)
-    with pytest.raises(ValueError, match="sample_weight must have a number above 0 for each of the 9 rows"):
-        fit_joint(X, {"label": codes.tolist()}, options=JointOptions(), sample_weight=np.array(weights))
+    with pytest.raises(ValueError, match="sample_weight must have a finite number above 0 for each of the 9 rows"):
+        fit_joint(X, {"label": codes.tolist()}, options=JointOptions(loss=loss), sample_weight=weights)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from triage import cli
+from triage.classifier import fit_joint
 from triage.dataset import Taxonomy, Topic, read_abbreviations, read_table, write_table
 from triage.errors import DatasetError
-from triage.quality import KINDS, check, label_suspects
+from triage.quality import KINDS, check, label_suspects, suspects
 from triage.quality.cells import is_mojibake
 from triage.quality.copies import copies_of
 
@@ -71,6 +72,29 @@ def test_suspects_are_the_same_again_and_in_any_order_of_rows() -> None:
     pd.testing.assert_frame_equal(found, label_suspects(frame, "label"))
     turned = label_suspects(frame.iloc[::-1].reset_index(drop=True), "label")
     assert set(turned["id"]) == set(found["id"]) == {"q4", "q21"}
+
+
+def test_a_question_teaches_the_less_the_less_its_label_can_be_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second training gives flipped labels, and copies of their questions, little weight, and other texts all."""
+    given: list[Any] = []
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        given.append(options["sample_weight"])
+        return fit_joint(*arguments, **options)
+
+    monkeypatch.setattr(suspects, "fit_joint", spy)
+    frame = table()
+    frame["text"] = [text.replace("e", "é") for text in frame["text"]]  # so that there are copies without marks
+    flipped = [4, 21, 50]
+    frame.loc[flipped, "label"] = ["tax", "drink", "tax"]
+    label_suspects(frame, "label")
+    first, second = given
+    assert first is None
+    own, copies, names = second[:80], second[80:160], second[160:]
+    assert np.array_equal(own, copies)
+    assert own[flipped].max() < 0.5 < np.delete(own, flipped).min()
+    assert len(names) == 2
+    assert (names == 1).all()
 
 
 def test_suspects_say_nothing_of_a_text(capsys: pytest.CaptureFixture[str]) -> None:

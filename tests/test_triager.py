@@ -535,6 +535,9 @@ def test_days_may_differ_within_a_batch(dated):
         assert np.array_equal(dated.predict_proba(texts, target, as_of=days), np.stack(rows))
     matches = [dated.match([text], as_of=day, k=2)[0] for text, day in EACH]
     assert dated.match(texts, as_of=days, k=2) == matches
+    similar = [dated.similar([text], k=2, as_of=day)[0] for text, day in EACH]
+    assert dated.similar(texts, k=2, as_of=days) == similar
+    assert dated.similar(texts[::-1], k=2, as_of=days[::-1]) == similar[::-1]
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])

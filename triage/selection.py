@@ -286,12 +286,12 @@ def _judged(
     encoder = triager.features.encoder
     vectors = None if encoder is None else np.zeros((len(texts), encoder.dim), np.float32)
     for batch in triager.batches(texts, as_of):
-        reading, outcomes = batch.reading, triager.reader.meaning(batch.day)[0]
+        reading = batch.reading
         place, row = np.array(batch.places), np.arange(len(batch.places))
         unlike[place], readable[place] = reading.scope - triager.scope.threshold >= 0, ~reading.empty
         if vectors is not None:
             vectors[place] = reading.seen.vectors
-        probabilities = outcomes.probabilities(softmax(reading.outcome_scores))
+        probabilities = batch.outcomes.probabilities(softmax(reading.outcome_scores))
         for number, target in enumerate(targets):
             of_labels = probabilities[target].astype(np.float64)
             best = of_labels.argmax(axis=1)

@@ -324,7 +324,7 @@ def fit_joint(
     options: JointOptions,
     groupings: Sequence[npt.NDArray[Any]] = (),
     n_measured: int | None = None,
-    sample_weight: Floats | None = None,
+    sample_weight: npt.ArrayLike | None = None,
     within: Mapping[str, str] | None = None,
     apart: str | None = None,
 ) -> tuple[JointClassifier, list[Floats]]:
@@ -401,22 +401,17 @@ def fit_joint(
         within=dict(within or {}),
         apart=apart if apart is not None and "" in classes[apart] else None,
     )
-    known = {target: np.tile(code[:n_measured], len(held_out)) for target, code in codes.items()}
-    calibrated = _calibrate(classifier, _measured(held_out, n_measured), known)
+    known = {target: code[:n_measured] for target, code in codes.items()}
+    calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
     coef = np.hstack([scores.coef for scores in fitted.scores])
     if options.max_weights is None:
         return calibrated, held_out
     if coef.size > options.max_weights:  # what is dropped is missing from new questions' scores: so it must be here
         lost = _lost(X, fitted, _largest_shares(calibrated), options.max_weights)
         held_out = [scores + lost for scores in held_out]
-        calibrated = _calibrate(classifier, _measured(held_out, n_measured), known)
+        calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
     kept, columns, starts, scale = _compress(X, coef, _largest_shares(calibrated), options.max_weights)
     return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
-
-
-def _measured(held_out: Sequence[Floats], n_measured: int | None) -> Floats:
-    """Stack the scores of the table's own rows, once for each way of holding out."""
-    return np.concatenate([scores[:n_measured] for scores in held_out])
 
 
 def _largest_shares(classifier: JointClassifier) -> Floats:
@@ -459,22 +454,27 @@ def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) ->
     return found[used].tolist(), renumbered[code]
 
 
-def _calibrate(classifier: JointClassifier, held_out: Floats, codes: Mapping[str, Codes]) -> JointClassifier:
-    """Fit the shares of the blocks, and each target's temperature, to held-out scores."""
+def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mapping[str, Codes]) -> JointClassifier:
+    """Fit the shares of the blocks, and each target's temperature, to scores held out in one or several ways."""
+    n_rows = len(ways[0])
+    held_out = np.concatenate(ways)
+    codes = {target: np.tile(code, len(ways)) for target, code in codes.items()}
     right = {
         target: classifier.combinations[:, place] == codes[target][:, None]
         for place, target in enumerate(classifier.classes)
     }
     start = [4.0 if block == JOINT or len(classifier.classes) == 1 else 1.0 for block in classifier.blocks]
 
-    def weigh(offset: float, rows: slice) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    def weigh(
+        offset: float, rows: slice | npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
         """Fit shares and constants for all targets at once; each row counts once for each."""
         saturated = saturate(held_out[rows], offset)
         parts = [saturated[:, columns] for columns in classifier._parts]
         return fit_weights(parts, [outcome[rows] for outcome in right.values()], start, classifier._kind)
 
-    step = max(1, len(held_out) // _ROWS_FOR_OFFSET)
-    offset = min(_OFFSETS, key=lambda tried: weigh(tried, slice(None, None, step))[-1])
+    some = np.tile(np.arange(n_rows) % max(1, len(held_out) // _ROWS_FOR_OFFSET) == 0, len(ways))
+    offset = min(_OFFSETS, key=lambda tried: weigh(tried, some)[-1])
     shares, constants, _ = weigh(offset, slice(None))
     weighed = replace(classifier, shares=shares, constants=constants, offset=offset)
     if len(classifier.classes) == 1:

@@ -161,7 +161,7 @@ def fit_squared_error(
             f"loss='squared_error' takes at most {_MAX_ROWS_CLOSED_FORM} rows, got {n_rows}; use loss='squared_hinge'"
         )
     inverse = gram_matrix(X)
-    inverse[np.diag_indices(n_rows)] += 1 / (2 * C * (np.ones(n_rows) if sample_weight is None else sample_weight))
+    inverse[np.diag_indices(n_rows)] += 1 / (2 * C) if sample_weight is None else 1 / (2 * C * sample_weight)
     factor, failed = scipy.linalg.lapack.spotrf(inverse.T, lower=0, overwrite_a=1)
     if failed:
         raise ValueError(f"the rows are too alike for C={C}; lower C")
@@ -176,7 +176,7 @@ def fit_squared_error(
         blocks = [block for block, code in enumerate(codes) if (code >= 0).tobytes() == pattern]
         rows = np.flatnonzero(np.frombuffer(pattern, bool))
         signs = np.hstack([_signs(codes[block][rows], sizes[block]) for block in blocks])
-        mean = np.average(signs, axis=0, weights=None if sample_weight is None else sample_weight[rows])
+        mean = signs.mean(0) if sample_weight is None else sample_weight[rows] @ signs / sample_weight[rows].sum()
         own = _without_other_rows(inverse, rows)
         weights = own @ (signs - mean)
         solved.append((blocks, rows, own, weights))
@@ -343,9 +343,26 @@ def fit_scores(
     sizes: Sequence[int],
     groupings: Sequence[Codes],
     options: Mapping[str, Any],
-    sample_weight: Floats | None = None,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> Fitted:
-    """Fit blocks with the loss that the options name."""
+    """Fit blocks with the loss that the options name.
+
+    Parameters
+    ----------
+    X, codes, sizes, groupings, sample_weight
+        As in `fit_squared_error`.
+    options : mapping
+        ``loss``, ``C``, ``n_folds``, ``random_state``, ``n_jobs``; see `JointOptions`.
+
+    Returns
+    -------
+    Fitted
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range, or groups or weights are not as they must be.
+    """
     if options["loss"] not in LOSSES:
         raise ValueError(f"loss must be one of {LOSSES}, got {options['loss']!r}")
     if not options["C"] > 0:
@@ -353,14 +370,15 @@ def fit_scores(
     for groups in groupings:
         if len(groups) != X.shape[0]:
             raise ValueError(f"groups must have one entry for each of the {X.shape[0]} rows, got {len(groups)}")
-    if sample_weight is not None and not (len(sample_weight) == X.shape[0] and np.all(sample_weight > 0)):
+    weight = None if sample_weight is None else np.asarray(sample_weight, np.float32)
+    if weight is not None and not (weight.shape == (X.shape[0],) and (np.isfinite(weight) & (weight > 0)).all()):
         raise ValueError(
-            f"sample_weight must have a number above 0 for each of the {X.shape[0]} rows, got {len(sample_weight)}, "
-            f"the least {np.min(sample_weight, initial=np.inf)}"
+            f"sample_weight must have a finite number above 0 for each of the {X.shape[0]} rows, got an array of shape "
+            f"{weight.shape}, the least {weight.min(initial=np.inf)}"
         )
     if options["n_folds"] < 2:
         raise ValueError(f"n_folds must be at least 2, got {options['n_folds']}")
-    common = {"sample_weight": sample_weight, "n_folds": options["n_folds"], "seed": options["random_state"]}
+    common = {"sample_weight": weight, "n_folds": options["n_folds"], "seed": options["random_state"]}
     if options["loss"] == "squared_error":
         return fit_squared_error(X, codes, sizes, options["C"], groupings, **common)
     return fit_squared_hinge(X, codes, sizes, options["C"], groupings, **common, n_jobs=options["n_jobs"])

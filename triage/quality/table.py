@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from triage.dataset import REGISTER_TARGETS, Taxonomy, as_text, checks, read_table, read_taxonomy
+from triage.dataset import REGISTER_TARGETS, Taxonomy, as_text, checks, read_table
 from triage.errors import Fault
 from triage.quality.cells import known_labels, label_findings, text_findings
 from triage.quality.copies import copies_of, copy_findings
@@ -17,8 +17,8 @@ from triage.quality.register import register_findings
 from triage.quality.shortcuts import shortcut_findings
 from triage.quality.suspects import COLUMNS, label_suspects
 from triage.register import Register
-from triage.text.languages import language_with_data
 from triage.training import TrainingOptions
+from triage.training.tables import named
 
 #: Labels that a question may lack: they mean something within another only.
 _MAY_BE_EMPTY = ("level", "agency")
@@ -94,10 +94,7 @@ def check(
     if frame.empty:
         faults.append(Fault(None, None, "must have at least one row, got none"))
     checks.raise_if(faults, "DataFrame")
-    if isinstance(taxonomy, (str, Path)):
-        taxonomy = read_taxonomy(taxonomy)
-    if taxonomy is not None and language is None:
-        language = language_with_data(taxonomy.language)
+    taxonomy, language = named(taxonomy, language)
     if register is not None and not isinstance(register, Register):
         register = Register.read(register, taxonomy)
 

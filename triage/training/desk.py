@@ -10,23 +10,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from triage.classifier import LOSSES, JointClassifier, JointOptions, fit_joint, softmax
-from triage.dataset import REGISTER_TARGETS, Taxonomy, fingerprint, read_questions, read_taxonomy
+from triage.classifier import LOSSES, JointClassifier, fit_joint, softmax
+from triage.dataset import REGISTER_TARGETS, Taxonomy, fingerprint, read_questions
 from triage.decision import fit_threshold
 from triage.encoder import Encoder, open_encoder
-from triage.features import QuestionVectorizer
 from triage.metrics import expected_calibration_error
 from triage.register import Documents, Register
 from triage.scope import fit_scope, scope_statistics
-from triage.text.languages import language_with_data
-from triage.training.gathering import TrainingOptions, gather
+from triage.training.gathering import gather
+from triage.training.options import TrainingOptions
 from triage.training.profile import with_profile
 from triage.training.reuse import REUSE, draw_unanswered, with_reuse, without_reuse
 from triage.training.tables import (
     labelled_of,
     meanings_of,
+    named,
     out_of_scope_texts,
     read_answered,
     records_of,
@@ -36,8 +35,6 @@ from triage.triager import Reuse, Triager
 
 logger = logging.getLogger(__name__)
 
-# By whether there are several targets; chosen on valid and held-out rows.
-_LANDMARKS, _ENCODER_WEIGHT = {False: 1024, True: 2048}, {False: 1.5, True: 0.7}
 _WITHIN = {"level": "jurisdiction", "agency": "jurisdiction"}
 
 
@@ -125,7 +122,8 @@ def train(
     Returns
     -------
     Triager
-        With ``metrics`` measured on the table's rows by models that had not seen them (nor their group).
+        With ``metrics`` measured on the table's rows by models that had not seen them, nor, with `groups`, anything
+        else by the same writer.
 
     Raises
     ------
@@ -151,10 +149,7 @@ def train(
     if not targets:
         raise ValueError("targets must name at least one column, got none")
     frame = read_questions(table, text=text, targets=targets)
-    if isinstance(taxonomy, (str, Path)):
-        taxonomy = read_taxonomy(taxonomy)
-    if taxonomy is not None and language is None:
-        language = language_with_data(taxonomy.language)
+    taxonomy, language = named(taxonomy, language)
     competences = None if register is None else Register.read(register, taxonomy)
     columns = {target: target for target in targets}
     if competences is not None:
@@ -192,17 +187,12 @@ def train(
         f"targets {', '.join(columns)}"
     )
     several = len(columns) > 1
-    features = QuestionVectorizer(
-        language=language,
-        abbreviations=dict(abbreviations or {}),
-        char_ngrams=options.char_ngrams,
-        word_ngrams=options.word_ngrams,
-        pair_window=options.pair_window,
-        min_df=options.min_df or (2 if len(gathered.texts) >= 3000 else 1),
-        n_bits=options.n_bits,
-        encoder=open_encoder(encoder) if isinstance(encoder, str) else encoder,
-        encoder_landmarks=_LANDMARKS[several] if options.encoder_landmarks is None else options.encoder_landmarks,
-        encoder_weight=_ENCODER_WEIGHT[several] if options.encoder_weight is None else options.encoder_weight,
+    features = options.vectorizer(
+        len(gathered.texts),
+        language,
+        abbreviations,
+        open_encoder(encoder) if isinstance(encoder, str) else encoder,
+        several=several,
     )
     texts = gathered.texts
     if archived is not None:  # answers are searched too: their words must be known
@@ -210,22 +200,12 @@ def train(
     of_all = features.fit_read(texts)
     seen = of_all[: len(gathered.texts)]
     say(f"{features.n_features_} features; training")
-    loss = options.loss or LOSSES[0 if several else 1]
-    # Whoever wrote before may write again: with groups, promises are held for known writers as well as for new ones.
-    groupings = [gathered.groups] if groups is None else [gathered.groups, gathered.copies]
-    group_of, *apart_of = [pd.factorize(pd.Series(grouping, dtype=object))[0] for grouping in groupings]
-    classifier, (held_out, *apart) = fit_joint(
+    groupings = gathered.groupings(groups is not None)
+    classifier, (held_out, *by_row) = fit_joint(
         seen.X,
         gathered.labels,
-        options=JointOptions(
-            loss=loss,
-            C=options.C or (8.0 if loss == "squared_error" else 3.0),
-            n_folds=options.n_folds,
-            max_weights=options.max_weights,
-            n_jobs=options.n_jobs,
-            random_state=random_state,
-        ),
-        groupings=[group_of, *apart_of],
+        options=options.joint(LOSSES[0 if several else 1], random_state),
+        groupings=groupings,
         n_measured=len(frame),
         within={target: outer for target, outer in _WITHIN.items() if target in columns and outer in columns},
         apart="matter" if "matter" in columns else None,
@@ -233,13 +213,11 @@ def train(
     say("measuring on held-out rows")
     truth = {target: gathered.labels[target][: len(frame)] for target in columns}
     scores = classifier.combination_scores(held_out[: len(frame)])
-    outcomes = [
-        _outcomes(classifier, each, truth)
-        for each in (scores, *(classifier.combination_scores(each[: len(frame)]) for each in apart))
-    ]
+    measured = [_measured(classifier, scores, truth)]
+    measured += [_measured(classifier, classifier.combination_scores(each[: len(frame)]), truth) for each in by_row]
     thresholds, metrics = {}, {}
-    for target, (sure, right) in outcomes[0].items():
-        fitted = [fit_threshold(*each[target], promise=(promise or {}).get(target)) for each in outcomes]
+    for target, (sure, right) in measured[0].items():
+        fitted = [fit_threshold(*each[target], promise=(promise or {}).get(target)) for each in measured]
         thresholds[target] = max(fitted, key=lambda one: math.inf if one.value is None else one.value)
         metrics[target] = {
             "n": len(right),
@@ -247,7 +225,7 @@ def train(
             "accuracy": float(right.mean()),
             "ece": expected_calibration_error(sure, right),
         }
-    inside = scope_statistics(scores, features.held_out_shares(seen.ngrams, group_of)[: len(frame)])
+    inside = scope_statistics(scores, features.held_out_shares(seen.ngrams, groupings[0])[: len(frame)])
     outside = None
     if oos is not None:
         messages = out_of_scope_texts(oos, text)
@@ -282,7 +260,7 @@ def train(
     )
 
 
-def _outcomes(
+def _measured(
     classifier: JointClassifier, scores: npt.NDArray[Any], truth: Mapping[str, Sequence[Any]]
 ) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
     """Return for each target how probable the best label of each row is, and whether it is right."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from triage.dataset import Taxonomy, read_questions
@@ -14,53 +16,10 @@ from triage.decision import FORWARD
 from triage.errors import DatasetError, Fault
 from triage.register import BODY, Register
 from triage.text import Normalizer, fold_text
+from triage.training.options import TrainingOptions
 from triage.training.tables import labels_of
 
 _MARKED_SHARE = 0.2  # from this share of texts with diacritics on, copies without them are trained on too
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """Options of training. What they do was chosen on validation data; see ``tests/benchmarks``.
-
-    Attributes
-    ----------
-    loss : str or None
-        ``"squared_error"`` or ``"squared_hinge"``; None takes the first with several targets, the second with one.
-    C : float or None
-        Inverse strength of regularisation; None takes 8 with squared error and 3 with squared hinge.
-    n_folds : int
-        Folds of held-out scores (squared hinge only).
-    max_weights : int
-        Weights kept.
-    char_ngrams, word_ngrams, pair_window, min_df, n_bits
-        See `triage.features.QuestionVectorizer`; ``min_df`` None takes 2, or 1 below 3000 texts.
-    encoder_landmarks, encoder_weight
-        See `triage.features.QuestionVectorizer`; None takes 2048 landmarks and a weight of 0.7 with several targets,
-        1024 and 1.5 with one.
-    unmarked_copies : bool or None
-        Whether each text with diacritics is trained on once more without; None where a fifth of the texts have some.
-    name_classes : bool
-        Whether the names of classes are trained on as texts: the taxonomy's topics with their typical matters, or
-        the labels of a single target, read as words.
-    n_jobs : int or None
-        Trainings at once (joblib).
-    """
-
-    loss: str | None = None
-    C: float | None = None
-    n_folds: int = 3
-    max_weights: int = 4_000_000
-    char_ngrams: tuple[int, int] = (2, 5)
-    word_ngrams: int = 2
-    pair_window: int = 3
-    min_df: int | None = None
-    n_bits: int = 16
-    encoder_landmarks: int | None = None
-    encoder_weight: float | None = None
-    unmarked_copies: bool | None = None
-    name_classes: bool = True
-    n_jobs: int | None = None
 
 
 @dataclass
@@ -91,6 +50,12 @@ class Examples:
             self.labels.setdefault(target, []).extend(labels.get(target, [None] * len(texts)))
         self.copies += [("row", start + place) for place in range(len(texts))] if copies is None else copies
         self.groups += self.copies[start:] if groups is None else groups
+
+    def groupings(self, by_writer: bool) -> list[npt.NDArray[np.intp]]:
+        """Return which texts are held out together, as numbers: by writer and then by copies, or in one way alone."""
+        # Whoever wrote before may write again: a desk meets known writers as well as new ones.
+        ways = [self.groups, self.copies] if by_writer else [self.groups]
+        return [pd.factorize(pd.Series(way, dtype=object))[0] for way in ways]
 
 
 def gather(

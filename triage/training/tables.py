@@ -14,16 +14,26 @@ import pandas as pd
 
 from triage.archive import COLUMNS, Archive
 from triage.archive.items import split_basis
-from triage.dataset import REGISTER_TARGETS, checks, day_of, read_questions, read_table
+from triage.dataset import REGISTER_TARGETS, Taxonomy, checks, day_of, read_questions, read_table, read_taxonomy
 from triage.errors import DatasetError, Fault
 from triage.features import QuestionVectorizer, Seen, check_texts
 from triage.register import BODY
 from triage.text import mask_personal_data
+from triage.text.languages import language_with_data
 
 _LABELLED = ("matter_id", "date", *BODY)
 _ANSWERED = ("topic", "matter_id", *BODY, "answered_at", "valid_to", "superseded_by")
 _SQLITE = b"SQLite format 3"  # how an archive begins
 _DAYS = ("answered_at", "valid_to")  # of an answer
+
+
+def named(taxonomy: Taxonomy | str | Path | None, language: str | None) -> tuple[Taxonomy | None, str | None]:
+    """Return the taxonomy, read if it is a path, and the language: its own where none is given."""
+    if isinstance(taxonomy, (str, Path)):
+        taxonomy = read_taxonomy(taxonomy)
+    if taxonomy is not None and language is None:
+        language = language_with_data(taxonomy.language)
+    return taxonomy, language
 
 
 def with_days(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 import joblib
 import numpy as np
 
+from triage.classifier import Outcomes
 from triage.features import chunks
 from triage.register import to_day
 from triage.triager.reading import Reader, Reading
+
+T = TypeVar("T")
 
 _CHUNK_TEXTS = 1024  # texts read at once; bounds memory, and rows do not depend on it
 
@@ -24,17 +27,20 @@ class Batch:
     Attributes
     ----------
     places : list of int
-        Where each text stands among all; the batches of all texts have each place once, in any order.
+        Where each text stands among all; the batches of all texts have each place once, in order if all have one day.
     texts : list of str
     days : list of str or None
         ISO text; None without a register where no day was given.
     reading : Reading
+    outcomes : Outcomes
+        What the outcomes mean on these days.
     """
 
     places: list[int]
     texts: list[str]
     days: list[str | None]
     reading: Reading
+    outcomes: Outcomes
 
     @property
     def day(self) -> str | None:
@@ -76,14 +82,15 @@ def _batches(reader: Reader, texts: Sequence[str], days: list[str | None], n_job
     for chunk, reading in _read(reader, texts, n_jobs):
         places = list(range(start, start + len(chunk)))
         start += len(chunk)
-        dated = {day: reader.meaning(day)[1] for day in {days[place] for place in places}}
-        epochs = {day: None if one is None else one.epoch for day, one in dated.items()}
+        meanings = {day: reader.meaning(day) for day in {days[place] for place in places}}
+        epochs = {day: None if dated is None else dated.epoch for day, (_, dated) in meanings.items()}
         groups: dict[int | None, list[int]] = {}
         for place in places:
             groups.setdefault(epochs[days[place]], []).append(place)
         for group in groups.values():
             part = reading if len(groups) == 1 else reading.of(np.array(group) - places[0])
-            yield Batch(group, [texts[place] for place in group], [days[place] for place in group], part)
+            on = [days[place] for place in group]
+            yield Batch(group, [texts[place] for place in group], on, part, meanings[on[0]][0])
 
 
 def _read(reader: Reader, texts: Sequence[str], n_jobs: int | None) -> Iterator[tuple[Sequence[str], Reading]]:
@@ -94,6 +101,11 @@ def _read(reader: Reader, texts: Sequence[str], n_jobs: int | None) -> Iterator[
         return
     run = joblib.Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
     yield from zip(parts, run(joblib.delayed(reader.read)(part) for part in parts), strict=True)
+
+
+def in_order(found: Mapping[int, T]) -> list[T]:
+    """Return what was found of each text, by its place, in the order of the texts."""
+    return [found[place] for place in sorted(found)]
 
 
 def as_days(as_of: Any, n_texts: int) -> list[str | None]:

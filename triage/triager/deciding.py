@@ -23,7 +23,7 @@ from triage.triager.reasons import Reasons
 
 @dataclass(frozen=True)
 class Decided:
-    """What was decided of a chunk of texts that share a day's meaning.
+    """What was decided of texts on whose days the outcomes mean the same.
 
     Attributes
     ----------

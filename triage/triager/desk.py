@@ -26,7 +26,7 @@ from triage.records import Match, Suggestion, TriageResult
 from triage.register import Register
 from triage.scope import ScopeDetector
 from triage.triager.answered import Records
-from triage.triager.batches import Batch, read_batches
+from triage.triager.batches import Batch, in_order, read_batches
 from triage.triager.columns import columns_of
 from triage.triager.deciding import Decider
 from triage.triager.following import Following
@@ -260,11 +260,10 @@ class Triager:
         ValueError
             If `as_of` is no day or of another length, or `k` is negative.
         """
-        parts = self.batches(texts, as_of)
         if k < 0:
             raise ValueError(f"k must be at least 0, got {k}")
         results: dict[int, TriageResult] = {}
-        for batch in parts:
+        for batch in self.batches(texts, as_of):
             decided = self.decider.decide(batch.reading, batch.day)
             ranked = self.suggester.ranked(batch.reading, k) if k else []
             suggestions = self.suggester.suggest(batch.texts, ranked, batch.days) if k else [[]] * len(batch.places)
@@ -272,7 +271,7 @@ class Triager:
             for row, place in enumerate(batch.places):
                 suggested = tuple(suggestions[row])
                 results[place] = self.decider.result(batch, decided, row, routes[row], suggested)
-        return [results[place] for place in sorted(results)]
+        return in_order(results)
 
     def predict_frame(self, texts: Any, as_of: Any = None, *, text: str = "text") -> pd.DataFrame:
         """Triage questions into a table.
@@ -367,8 +366,7 @@ class Triager:
         found = check_texts(texts)
         probabilities = np.zeros((len(found), len(self.classes_[target])), np.float32)
         for batch in self.batches(found, as_of):
-            outcomes, _ = self.reader.meaning(batch.day)
-            probabilities[batch.places] = outcomes.probabilities(softmax(batch.reading.outcome_scores))[target]
+            probabilities[batch.places] = batch.outcomes.probabilities(softmax(batch.reading.outcome_scores))[target]
         return probabilities
 
     def match(self, texts: Iterable[str], as_of: Any = None, k: int = 5) -> list[list[Match]]:
@@ -405,7 +403,7 @@ class Triager:
             evidence = self.decider.evidence(decided)
             for place, probability in zip(batch.places, decided.probabilities[MATTER], strict=True):
                 matches[place] = evidence.ranked(probability, k)
-        return [matches[place] for place in sorted(matches)]
+        return in_order(matches)
 
     def scope_scores(self, texts: Iterable[str]) -> npt.NDArray[np.float64]:
         """Return how far out of scope each text is.
@@ -460,8 +458,8 @@ class Triager:
         suggestions: dict[int, list[Suggestion]] = {}
         for batch in self.batches(texts, as_of):
             found = self.suggester.suggest(batch.texts, self.suggester.ranked(batch.reading, k), batch.days)
-            suggestions |= zip(batch.places, found, strict=True)
-        return [suggestions[place] for place in sorted(suggestions)]
+            suggestions.update(zip(batch.places, found, strict=True))
+        return in_order(suggestions)
 
     def evaluate(self, frame: pd.DataFrame, *, text: str = "text", train: pd.DataFrame | None = None) -> Evaluation:
         """Measure the desk on labelled questions.

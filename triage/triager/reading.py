@@ -23,7 +23,7 @@ JURISDICTION, MATTER = "jurisdiction", "matter"
 
 @dataclass(frozen=True)
 class Reading:
-    """What the fitted parts see in a chunk of texts.
+    """What the fitted parts see in some texts.
 
     Attributes
     ----------
@@ -103,7 +103,7 @@ class Reader:
         return NameScores(self.features.ngrams(names).T.tocsr(), new, float(share))
 
     def read(self, texts: Sequence[str], vectors: npt.NDArray[np.float32] | None = None) -> Reading:
-        """Return what the fitted parts see in a chunk of texts; `vectors`: what these mean, if that was read before."""
+        """Return what the fitted parts see in texts; `vectors`: what these mean, if that was read before."""
         words = self.features.words(texts)
         seen = self.features.read(texts, words, vectors)
         scores = self.classifier.scores(seen.X)

@@ -1,4 +1,4 @@
-"""Probabilities to decisions: assigned, or left to a person, and why.
+"""A promise to a threshold.
 
 A promise ("at least 95 % of the assigned labels are right") becomes a threshold by Learn then Test [1]_: candidate
 thresholds stand in an order that no outcome has touched, each is tested with an exact tail at the full level, and the
@@ -15,14 +15,12 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from triage.records import REASONS
 
 #: Threshold of a target without a promise. Above one half the best label is more likely right than wrong, and no
 #: other label can be as probable; with calibrated probabilities this is the Bayes rule when a wrong assignment costs
@@ -30,22 +28,12 @@ from triage.records import REASONS
 #: Theory 16(1), 41-46, with rejection cost 1/2).
 DEFAULT_THRESHOLD = 0.5
 
-#: Reason of each code of `review_reasons`; None for code 0, assigned.
-REASON_OF_CODE: tuple[str | None, ...] = (None, *REASONS)
-
-#: Jurisdiction of questions that belong elsewhere.
-FORWARD = "other_agency"
-
-_NEVER_REUSED = ("out_of_scope", "empty", "conflict")
-_CODES = {reason: code for code, reason in enumerate(REASON_OF_CODE)}
 _STEP = 1.02  # ratio of neighbouring candidate counts; 1.02 gave the highest coverage of 1.02 to 1.25, see the tests
 _AGAIN, _LEAST_AGAIN = 0.2, 100  # a promise is checked on more questions: a share of those it was made on, and at least
 _WRONG_AT_START = 1.3  # 1 finds no threshold for the desks' promises of reuse up to twice as often; 2 stops sooner
-_SECOND_TO_BEST = 3  # the second label is a rival when it has at least a third of the best one's probability
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Codes = npt.NDArray[np.int8]
 Integers = npt.NDArray[np.int_]
 
 
@@ -191,7 +179,9 @@ def precision_lower_bound(n_right: int, n_assigned: int, confidence: float = 0.9
     _check_share("confidence", confidence)
     if not 0 <= n_right <= n_assigned:
         raise ValueError(f"counts must be 0 <= n_right <= n_assigned, got {n_right} and {n_assigned}")
-    return float(_lower_bounds(np.array([n_right]), np.array([n_assigned]), confidence)[0])
+    from scipy.special import betaincinv  # imported late: only training needs it
+
+    return float(betaincinv(n_right, n_assigned - n_right + 1, 1 - confidence)) if n_right else 0.0
 
 
 def fit_threshold(
@@ -229,7 +219,7 @@ def fit_threshold(
     promise allows a whole number of them to be wrong, ``b - 1``. Say ``a`` of the ``m`` labels are wrong, and ``b`` of
     the ``s``, so that the promise is broken. If both were drawn from one source, these ``a + b`` would lie among the
     ``m + s`` by chance, and so few as ``a`` with the first by the tail of a hypergeometric distribution: the candidate
-    passes where that is at most ``1 - confidence`` (an exact prediction bound, [4]_). It is stricter than the
+    passes where that is at most ``1 - confidence`` (an exact prediction bound, [3]_). It is stricter than the
     Clopper-Pearson bound of the share itself: where that is just reached, a promise of 0.95 was found broken in 8 of 50
     left-out fifths of a table of 1,700 questions. The walk starts at the candidate with the highest chance to pass,
     were some more labels wrong than the probabilities say (a start that is too loose fails at once, and ends it),
@@ -237,12 +227,10 @@ def fit_threshold(
 
     Why one level is enough for many tests: counts, start and order depend on `promise` and the probabilities, never
     on `correct`. Given the probabilities they are fixed, so the procedure errs only if the first true hypothesis
-    in the walk is rejected, at most ``1 - confidence`` of the time [1]_ [2]_. Given the probabilities the outcomes
-    are independent with unequal chances, and among all such, equal chances give the largest tail [3]_: the binomial
-    test stays valid. What is bounded is the share right among questions with the held-out questions' probabilities;
-    that future questions differ by chance from these is covered by the same binomial tail, exactly for one
-    candidate and, for the walk, in the simulation of ``tests/test_decision.py``. Bad calibration costs coverage,
-    never the guarantee. Questions from other authors, dates or places than the held-out ones are outside it.
+    in the walk is rejected, at most ``1 - confidence`` of the time [1]_ [2]_. The hypergeometric tail needs no equal
+    chances: only that the assigned questions of both samples could have changed places. It is exact for one candidate;
+    for the walk, see the simulation of ``tests/test_decision.py``. Bad calibration costs coverage, never the
+    guarantee. Questions from other authors, dates or places than the held-out ones are outside it.
 
     Cost: one sort, and O(log n) tests.
 
@@ -251,10 +239,7 @@ def fit_threshold(
     .. [1] Bauer (1991), "Multiple testing in clinical trials", Statistics in Medicine 10(6), 871-890 (tests in an
        order fixed beforehand).
     .. [2] Angelopoulos et al. (2025), see the head of this module, section 3 (fixed sequence testing).
-    .. [3] Hoeffding (1956), "On the distribution of the number of successes in independent trials", Annals of
-       Mathematical Statistics 27(3), 713-721, theorem 4; it needs at least one more right than expected, as has every
-       candidate that passes a promise of 0.5 or more at a confidence of 0.75 or more.
-    .. [4] Thatcher (1964), "Relationships between Bayesian and confidence limits for predictions", Journal of the
+    .. [3] Thatcher (1964), "Relationships between Bayesian and confidence limits for predictions", Journal of the
        Royal Statistical Society B 26(2), 176-192, section 5.
 
     Examples
@@ -289,156 +274,6 @@ right with 95 % confidence
         coverage=n_assigned / len(p) if len(p) else 0.0,
         lower_bound=precision_lower_bound(n_right_assigned, n_assigned, confidence),
     )
-
-
-def review_reasons(
-    probability: npt.ArrayLike,
-    *,
-    best: npt.ArrayLike | None = None,
-    threshold: float | None,
-    empty: npt.ArrayLike,
-    out_of_scope: npt.ArrayLike,
-    conflict: npt.ArrayLike | None = None,
-) -> Codes:
-    """Decide for each question of one target whether its best label is assigned.
-
-    Parameters
-    ----------
-    probability : array-like of shape (n_questions, n_classes)
-        Calibrated probabilities.
-    best : array-like of shape (n_questions,), optional
-        Probability of the label that would be assigned; the row's largest by default.
-    threshold : float or None
-        ``Threshold.value``, in [0, 1]; None, for a promise that cannot be kept, sends everything to review.
-    empty : array-like of bool of shape (n_questions,)
-        Nothing is left of the text to decide on.
-    out_of_scope : array-like of bool of shape (n_questions,)
-        The text belongs to no class.
-    conflict : array-like of bool of shape (n_questions,), optional
-        Two sources contradict each other.
-
-    Returns
-    -------
-    ndarray of int8 of shape (n_questions,)
-        0 for assigned, else the place of the reason in `REASON_OF_CODE`. Of several reasons the first of ``empty``,
-        ``out_of_scope``, ``conflict``, ``ambiguous``, ``low_confidence`` is given.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not agree, a best probability is NaN, or `threshold` is not in [0, 1].
-
-    Notes
-    -----
-    A best label below the threshold is ``ambiguous`` when it has one rival to choose from: the two best labels
-    together reach the threshold (`DEFAULT_THRESHOLD` when it is None), and the second has at least a third of the
-    best one's probability. Else it is ``low_confidence``. Someone who reviews an ambiguous question has two labels
-    to choose from, so it is worth telling apart.
-
-    Cost: one pass over the matrix, and a partial sort of the rows below the threshold.
-
-    Examples
-    --------
-    >>> probability = [[0.9, 0.1, 0.0], [0.5, 0.4, 0.1], [0.6, 0.15, 0.25], [0.9, 0.1, 0.0]]
-    >>> codes = review_reasons(probability, threshold=0.88, empty=np.zeros(4, bool), out_of_scope=[0, 0, 0, 1])
-    >>> [REASON_OF_CODE[code] for code in codes]
-    [None, 'ambiguous', 'low_confidence', 'out_of_scope']
-    """
-    p = np.asarray(probability)
-    if p.ndim != 2 or p.shape[1] == 0:
-        raise ValueError(f"probability must have shape (n_questions, n_classes) with a class or more, got {p.shape}")
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise ValueError(f"threshold must be in [0, 1] or None, got {threshold}")
-    flags = {"conflict": conflict, "out_of_scope": out_of_scope, "empty": empty}
-    top = p.max(axis=1)
-    if np.isnan(top).any():
-        raise ValueError(f"probability must not be NaN, row {int(np.isnan(top).argmax())} is")
-    chosen = top if best is None else np.asarray(best)
-    codes = np.zeros(len(p), np.int8)
-    below = np.arange(len(p)) if threshold is None else np.flatnonzero(chosen < threshold)
-    codes[below] = _CODES["low_confidence"]
-    if len(below) and p.shape[1] > 1:
-        second = np.where(chosen[below] < top[below], top[below], np.partition(p[below], -2, axis=1)[:, -2])
-        enough = DEFAULT_THRESHOLD if threshold is None else threshold
-        rival = (chosen[below] + second >= enough) & (_SECOND_TO_BEST * second >= chosen[below])
-        codes[below[rival]] = _CODES["ambiguous"]
-    for reason, flag in flags.items():  # weakest first, the last one written stays
-        if flag is not None:
-            mask = np.asarray(flag, bool)
-            if mask.shape != codes.shape:
-                raise ValueError(f"{reason} must have shape ({len(p)},) like the rows of probability, got {mask.shape}")
-            codes[mask] = _CODES[reason]
-    return codes
-
-
-def route_of(
-    codes: Mapping[str, npt.ArrayLike],
-    labels: Mapping[str, npt.ArrayLike],
-    *,
-    deciding: Sequence[str] | None = None,
-    forward_target: str = "jurisdiction",
-    forward_label: Any = FORWARD,
-    reusable: npt.ArrayLike | None = None,
-) -> npt.NDArray[np.object_]:
-    """Return where each question goes.
-
-    Parameters
-    ----------
-    codes : mapping of target to array-like of shape (n_questions,)
-        Results of `review_reasons`.
-    labels : mapping of target to array-like of shape (n_questions,)
-        Best labels; only `forward_target` is looked up, and it may be absent.
-    deciding : sequence of str, optional
-        Targets that must be assigned for a question to leave the desk; default all of `codes`.
-    forward_target : str, default="jurisdiction"
-        Target that says who is competent. A desk without it forwards nothing.
-    forward_label : object, default="other_agency"
-        Its label for questions that belong elsewhere.
-    reusable : array-like of shape (n_questions,), optional
-        Whether an earlier answer surely fits.
-
-    Returns
-    -------
-    ndarray of str of shape (n_questions,)
-        ``"reuse"`` when an earlier answer fits, unless a deciding target is in review because the text is empty, out
-        of scope or in conflict with the register; else ``"review"`` when one is in review, else ``"forward"`` when the
-        question belongs elsewhere, else ``"answer"``.
-
-    Raises
-    ------
-    ValueError
-        If there is no deciding target, one is not in `codes`, or lengths differ.
-
-    Examples
-    --------
-    >>> codes = {"topic": [0, 0, 0], "jurisdiction": [0, 0, 1]}
-    >>> route_of(codes, {"jurisdiction": ["local", "other_agency", "other_agency"]}).tolist()
-    ['answer', 'forward', 'review']
-    """
-    names = list(codes) if deciding is None else list(deciding)
-    unknown = [name for name in names if name not in codes]
-    if not names or unknown:
-        raise ValueError(f"deciding must name one or more of {list(codes)}, got {names}")
-    columns = {name: np.asarray(codes[name]) for name in names}
-    n_questions = len(columns[names[0]])
-    # An object array of labels, so that labels of any kind compare one by one.
-    elsewhere = np.asarray(labels[forward_target], object) if forward_target in labels else None
-    lengths = {name: column.shape for name, column in columns.items()}
-    if elsewhere is not None:
-        lengths[f"labels of {forward_target}"] = elsewhere.shape
-    if reusable is not None:
-        lengths["reusable"] = np.shape(reusable)
-    if set(lengths.values()) != {(n_questions,)}:
-        raise ValueError(f"codes and labels must have one value a question, got shapes {lengths}")
-    routes = np.full(n_questions, "answer", dtype=object)
-    if elsewhere is not None:
-        routes[elsewhere == forward_label] = "forward"
-    for column in columns.values():
-        routes[column != 0] = "review"
-    if reusable is not None:
-        blocked = np.isin(np.stack(list(columns.values())), [_CODES[reason] for reason in _NEVER_REUSED]).any(0)
-        routes[np.asarray(reusable, bool) & ~blocked] = "reuse"
-    return routes
 
 
 def _walk(p: Floats, n_right: Integers, promise: float, confidence: float) -> int:
@@ -485,17 +320,6 @@ def _most_promising(counts: Integers, expected_wrong: Floats, needed: Integers) 
 
     right = np.maximum(1 - _WRONG_AT_START * expected_wrong, 0)
     return int(np.argmax(binom.sf(needed - 1, counts, right)))
-
-
-def _lower_bounds(n_right: Integers, n: Integers, confidence: float) -> Floats:
-    # Clopper-Pearson lower bounds.
-    from scipy.special import betaincinv
-
-    positive = n_right > 0
-    successes = np.where(positive, n_right, 1)
-    failures = np.where(positive, n - n_right, 0)
-    bounds = betaincinv(successes, failures + 1, 1 - confidence)
-    return np.where(positive, bounds, 0.0)
 
 
 def _check_outcomes(probability: npt.ArrayLike, correct: npt.ArrayLike) -> tuple[Floats, Bools]:
