@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from triage.bundle import sync_folder
-from triage.dataset import REGISTER_TARGETS, checks
+from triage.dataset import REGISTER_TARGETS, checks, utc_of
 from triage.errors import Fault, FeedbackError
 from triage.text import mask_personal_data
 from triage.text.languages import load_language
@@ -265,7 +265,6 @@ class FeedbackLog:
         'I am at [EMAIL], who signs?'
         """
         _check(locals())
-        moment = datetime.now(UTC) if at is None else at if at.tzinfo else at.replace(tzinfo=UTC)
         values: dict[str, Any] = {
             "question": mask_personal_data(question, language=self.language),
             "question_id": question_id,
@@ -274,7 +273,7 @@ class FeedbackLog:
             "old_probability": None if old_probability is None else float(old_probability),
             "new_label": new_label,
             "who": mask_personal_data(who, language=self.language),
-            "at": moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "at": utc_of(at),
         }
         with self._locked(write=True) as file:
             before = self._settled(file)
@@ -531,7 +530,7 @@ class FeedbackLog:
 
 def _check(given: dict[str, Any]) -> None:
     """Raise one error with all that is wrong with the arguments of `FeedbackLog.append`."""
-    probability, at = given["old_probability"], given["at"]
+    probability = given["old_probability"]
     is_share = isinstance(probability, int | float) and not isinstance(probability, bool) and 0 <= probability <= 1
     problems = {
         "question": checks.text_problem(given["question"]),
@@ -541,7 +540,7 @@ def _check(given: dict[str, Any]) -> None:
         "old_probability": None if probability is None or is_share else "must be a number in [0, 1]",
         "question_id": _optional_problem(given["question_id"]),
         "who": _optional_problem(given["who"]),
-        "at": None if at is None or (isinstance(at, datetime) and at == at) else "must be a datetime",
+        "at": checks.moment_problem(given["at"]),
     }
     checks.raise_if([Fault(None, name, problem) for name, problem in problems.items() if problem], "feedback")
 

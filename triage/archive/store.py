@@ -7,7 +7,7 @@ import difflib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, cast
@@ -26,7 +26,7 @@ from triage.archive.duplicates import (
 from triage.archive.file import ArchiveFile
 from triage.archive.items import COLUMNS, Item, check_items, column_faults, frame_of, join_basis, rows_of, split_basis
 from triage.archive.results import Added, Change, NearDuplicate
-from triage.dataset import Source, checks, day_of, read_table, write_table
+from triage.dataset import Source, checks, day_of, read_table, utc_of, write_table
 from triage.dataset.files import name_of
 from triage.errors import ArchiveError, Fault
 from triage.text import mask_personal_data
@@ -211,7 +211,7 @@ class Archive:
             key, old = self._find(connection, id)
             _delete(connection, key, old)
             record = "INSERT INTO changes (id, kind, replaced, at) VALUES (?, 'remove', ?, ?)"
-            connection.execute(record, [old.id, key, _now()])
+            connection.execute(record, [old.id, key, utc_of()])
 
     # --- items ----------------------------------------------------------------------------------
 
@@ -476,16 +476,15 @@ class Archive:
             "question": checks.text_problem(question),
             "accepted": None if isinstance(accepted, bool | np.bool_) else "must be True or False",
             "who": checks.text_problem(who) if who else None,
-            "at": None if at is None or (isinstance(at, datetime) and at == at) else "must be a datetime",
+            "at": checks.moment_problem(at),
         }
         checks.raise_if([Fault(None, name, problem) for name, problem in problems.items() if problem], "feedback")
-        day = at if at is None or at.tzinfo else at.replace(tzinfo=UTC)
         masked = [mask_personal_data(text, language=self.language) for text in (question, who)]
         with self._file.transaction() as connection:
             self._find(connection, suggestion_id)
             connection.execute(
                 "INSERT INTO feedback (question, suggestion_id, accepted, who, at) VALUES (?, ?, ?, ?, ?)",
-                [masked[0], suggestion_id, bool(accepted), masked[1], _now(day)],
+                [masked[0], suggestion_id, bool(accepted), masked[1], utc_of(at)],
             )
 
     def feedback_rows(self) -> pd.DataFrame:
@@ -588,7 +587,7 @@ def _put(
     connection: sqlite3.Connection, items: Sequence[Item], bands: npt.NDArray[np.int64], replaced: int | None = None
 ) -> None:
     """Store items under new keys."""
-    first, now = _version(connection) + 1, _now()
+    first, now = _version(connection) + 1, utc_of()
     keys = np.arange(first, first + len(items))
     connection.executemany(
         "INSERT INTO changes (sequence, id, kind, replaced, at) VALUES (?, ?, 'put', ?, ?)",
@@ -611,7 +610,3 @@ def _cells(item: Item) -> list[str]:
     cells: list[Any] = [*vars(item).values()]
     cells[_BASIS] = join_basis(item.legal_basis)
     return cells
-
-
-def _now(moment: datetime | None = None) -> str:
-    return (moment or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -6,10 +6,10 @@ message never repeats what a cell of text says.
 """
 
 from triage.dataset.checks import MAX_TEXT_CHARS
-from triage.dataset.files import Source, iter_rows, iter_texts, name_of, read_table, write_table
+from triage.dataset.files import Source, iter_rows, iter_texts, name_of, read_table, write_table, written_beside
 from triage.dataset.labelled import OUT_OF_SCOPE_COLUMN, Labelled, as_text, read_labelled
 from triage.dataset.questions import SPLITS, fingerprint, read_questions
-from triage.dataset.register import REGISTER_TARGETS, day_of, name_columns, read_register_table
+from triage.dataset.register import REGISTER_TARGETS, day_of, name_columns, read_register_table, utc_of
 from triage.dataset.taxonomy import (
     Taxonomy,
     Topic,
@@ -39,5 +39,7 @@ __all__ = [
     "read_register_table",
     "read_table",
     "read_taxonomy",
+    "utc_of",
     "write_table",
+    "written_beside",
 ]

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -83,6 +83,11 @@ def date_problem(cell: Any) -> str | None:
     except ValueError:
         return "must be an ISO date such as 2025-07-01, or empty"
     return None
+
+
+def moment_problem(value: Any) -> str | None:
+    """Check a moment; None is now."""
+    return None if value is None or (isinstance(value, datetime) and value == value) else "must be a datetime"
 
 
 def repeat_faults(frame: pd.DataFrame, column: str) -> list[Fault]:

@@ -129,10 +129,18 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     kind, zipped = _format_of(path, None)
     faults = [fault for column in frame.columns for fault in checks.cell_faults(frame, column, _loss_in(kind))]
     checks.raise_if(checks.column_faults(frame.columns) + faults, path)
+    with written_beside(path) as raw, GzipFile("", "wb", 9, raw, 0) if zipped else nullcontext(raw) as stream:
+        _write(frame, cast("IO[bytes]", stream), kind, str(path))
+
+
+@contextmanager
+def written_beside(path: str | Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path` that takes its place when all is written: it is whole or not there."""
+    path = Path(path)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with open(part, "xb") as raw, GzipFile("", "wb", 9, raw, 0) if zipped else nullcontext(raw) as stream:
-            _write(frame, cast("IO[bytes]", stream), kind, str(path))
+        with open(part, "xb") as stream:
+            yield stream
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -77,6 +77,15 @@ def day_of(cell: Any) -> date | None:
     if checks.is_missing(cell):
         return None
     return date.fromisoformat(cell.isoformat()[:10] if isinstance(cell, date) else cell)
+
+
+def utc_of(moment: datetime | None = None) -> str:
+    """Return a checked moment as ISO text in UTC, which it is taken for if it does not say; None is now."""
+    if moment is None:
+        moment = datetime.now(UTC)
+    elif moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _known_labels(taxonomy: Taxonomy) -> dict[str, list[str]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import uuid
 from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
 
+from triage.dataset import written_beside
 from triage.evaluation import sections
 from triage.evaluation.html import Markup, element, escape
 from triage.evaluation.result import Evaluation
@@ -108,10 +107,5 @@ def write_report(path: str | Path, page: str) -> None:
     page : str
         As `report` gives it.
     """
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.write_text(page, encoding="utf-8", newline="\n")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with written_beside(path) as stream:
+        stream.write(page.encode())
