@@ -227,6 +227,10 @@ decided as of its own day. Options were chosen on held-out training rows and on 
 one of `quality.md` for jurisdiction and route, and the core (the same recipe without matters) where
 the row says so. A quarter withheld: no question, answer or re-ask on these matters was trained on; the register names
 them. Dated pairs: questions on matters that changed hands, asked on their own day and on the day of the change.
+
+The test rows were looked at more than once, see `quality.md`. Before probabilities were calibrated on rows held out one
+by one as well as by author, the test ECEs of jurisdiction, level, agency and matter read 0.044, 0.047, 0.022 and 0.050
+(industry-trade) and 0.058, 0.056, 0.063 and 0.075 (land).
 """
 
 
