@@ -60,11 +60,13 @@ def test_notebooks_are_found():
     assert NOTEBOOKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_and_shows_what_it_did(path, working_copy):
     check_run(path, working_copy)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PUBLIC.is_file(), reason="no copy of BANKING77 in shared/data beside the project")
 def test_a_new_desk_reads_the_public_set_where_it_is(working_copy):
     beside = working_copy.parent / PUBLIC.relative_to(ROOT.parent)
