@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -231,7 +231,10 @@ class Triager:
         ValueError
             If `as_of` is no day or of another length.
         """
-        return read_batches(self.reader, check_texts(texts), as_of, self.n_jobs)
+        return self._batches(check_texts(texts), as_of)
+
+    def _batches(self, checked: Sequence[str], as_of: Any = None) -> Iterator[Batch]:
+        return read_batches(self.reader, checked, as_of, self.n_jobs)
 
     # --- answers --------------------------------------------------------------------------------
 
@@ -336,7 +339,7 @@ class Triager:
         index = texts.index if isinstance(texts, pd.Series) else None
         found = check_texts(texts)
         probabilities = {target: np.zeros((len(found), len(own)), np.float32) for target, own in self.classes_.items()}
-        columns = columns_of(self.batches(found, as_of), self.decider, self.suggester, probabilities)
+        columns = columns_of(self._batches(found, as_of), self.decider, self.suggester, probabilities)
         return pd.DataFrame(columns, index=index), probabilities
 
     def predict_proba(self, texts: Iterable[str], target: str, as_of: Any = None) -> npt.NDArray[Any]:
@@ -365,7 +368,7 @@ class Triager:
             raise ValueError(f"target must be one of {list(self.targets)}, got {target!r}")
         found = check_texts(texts)
         probabilities = np.zeros((len(found), len(self.classes_[target])), np.float32)
-        for batch in self.batches(found, as_of):
+        for batch in self._batches(found, as_of):
             probabilities[batch.places] = batch.outcomes.probabilities(softmax(batch.reading.outcome_scores))[target]
         return probabilities
 
@@ -503,7 +506,7 @@ class Triager:
         found = check_texts(texts)
         if not found:
             raise ValueError("texts must hold one or more, got none")
-        return concatenated([observe(self.decider, batch.texts, batch.reading) for batch in self.batches(found)])
+        return concatenated([observe(self.decider, batch.texts, batch.reading) for batch in self._batches(found)])
 
     # --- storing --------------------------------------------------------------------------------
 
