@@ -6,10 +6,11 @@ message never repeats what a cell of text says.
 """
 
 from triage.dataset.checks import MAX_TEXT_CHARS
+from triage.dataset.days import day_of, utc_of
 from triage.dataset.files import Source, iter_rows, iter_texts, name_of, read_table, write_table, written_beside
 from triage.dataset.labelled import OUT_OF_SCOPE_COLUMN, Labelled, as_text, read_labelled
 from triage.dataset.questions import SPLITS, fingerprint, read_questions
-from triage.dataset.register import REGISTER_TARGETS, day_of, name_columns, read_register_table, utc_of
+from triage.dataset.register import REGISTER_TARGETS, name_columns, read_register_table
 from triage.dataset.taxonomy import (
     Taxonomy,
     Topic,

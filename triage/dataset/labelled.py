@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from triage.dataset import checks
-from triage.dataset.register import day_of
+from triage.dataset.days import day_of
 from triage.errors import Fault
 
 #: What marks messages that belong to no class: a boolean column, or a label that no class has (as in CLINC150).

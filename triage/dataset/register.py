@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
 from triage.dataset import checks
+from triage.dataset.days import day_of
 from triage.dataset.files import Source, name_of, read_table
 from triage.dataset.taxonomy import Taxonomy
 from triage.errors import Fault
@@ -70,22 +71,6 @@ def read_register_table(
 def name_columns(frame: pd.DataFrame) -> list[str]:
     """List the columns with names of matters, ``matter_<language>``."""
     return [str(column) for column in frame.columns if _NAME.fullmatch(str(column))]
-
-
-def day_of(cell: Any) -> date | None:
-    """Return the day that a checked cell holds, None for an empty one."""
-    if checks.is_missing(cell):
-        return None
-    return date.fromisoformat(cell.isoformat()[:10] if isinstance(cell, date) else cell)
-
-
-def utc_of(moment: datetime | None = None) -> str:
-    """Return a checked moment as ISO text in UTC, which it is taken for if it does not say; None is now."""
-    if moment is None:
-        moment = datetime.now(UTC)
-    elif moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _known_labels(taxonomy: Taxonomy) -> dict[str, list[str]]:
