@@ -90,7 +90,7 @@ def test_display_draws_into_axes_that_are_given() -> None:
 def test_reliability_shows_its_scores_and_one_point_a_filled_bin() -> None:
     display = ReliabilityDisplay.from_predictions(RIGHT, PROBABILITY, n_bins=5)
     assert display.ece == expected_calibration_error(PROBABILITY, RIGHT, 5)
-    assert words(display) == [f"ECE {display.ece:.3f}"]
+    assert words(display) == [f"ECE {display.ece:.3f}\n({display.ece_by_chance:.3f} by chance)"]
     (points,) = (one for one in display.ax_.collections if hasattr(one, "get_sizes") and len(one.get_sizes()) == 5)
     assert points.get_offsets()[:, 1].tolist() == pytest.approx(display.bins["accuracy"].tolist())
 

@@ -352,7 +352,7 @@ def test_summary_opens_with_plain_words_and_has_a_line_a_target() -> None:
     assert lines[0] == "4 questions: 3 decided, 1 left to a person; 0 without a label"
     assert lines[1] == "right in all targets, of those decided: 33.3 [6.1, 79.2] %"
     (topic,) = (line for line in lines if line.split()[:2] == ["topic", "4"])
-    assert topic.split() == "topic 4 75.0 75.0 [30.1, 95.4] 100.0 [43.9, 100.0] 0.733 0.250 0.210".split()
+    assert topic.split() == "topic 4 75.0 75.0 [30.1, 95.4] 100.0 [43.9, 100.0] 0.733 0.250 0.284 0.210".split()
     assert "nan" not in "".join(lines)
 
 

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from triage.metrics import (
     brier,
+    chance_calibration_error,
     expected_calibration_error,
     proportion_interval,
     recall_at_k,
@@ -67,6 +68,38 @@ def test_calibration_error_properties(pairs: list[tuple[float, bool]], n_bins: i
     # One bin sees only the means; more bins see at least as much.
     assert abs(correct.mean() - p.mean()) - 1e-9 <= error <= 1
     assert reliability(p, correct, n_bins)["n"].sum() == len(p)
+
+
+def test_calibration_error_by_chance() -> None:
+    # One question is off by 1 - p with probability p, by p otherwise.
+    assert chance_calibration_error([0.3]) == pytest.approx(2 * 0.3 * 0.7, abs=0.03)
+    # Two in one bin: both right, one right, none right.
+    both, one, none = 0.36 * 0.4, 0.48 * 0.1, 0.16 * 0.6
+    assert chance_calibration_error([0.6, 0.6]) == pytest.approx(both + one + none, abs=0.02)
+    assert chance_calibration_error([0.0, 1.0, 1.0]) == 0
+    assert math.isnan(chance_calibration_error([]))
+
+
+def test_a_calibrated_desk_shows_the_error_of_chance() -> None:
+    rng = np.random.default_rng(1)
+    p = rng.beta(4, 1, 300)
+    shown = [expected_calibration_error(p, rng.random(300) < p) for _ in range(100)]
+    assert chance_calibration_error(p) == pytest.approx(np.mean(shown), rel=0.05)
+    assert expected_calibration_error(p, rng.random(300) < p**2) > 1.5 * chance_calibration_error(p)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50), st.integers(1, 30))
+def test_calibration_error_by_chance_is_the_same_each_time(p: list[float], n_bins: int) -> None:
+    error = chance_calibration_error(p, n_bins)
+    assert 0 <= error <= 1
+    assert chance_calibration_error(np.array(p, np.float64), n_bins) == error
+
+
+def test_calibration_error_by_chance_refuses() -> None:
+    with pytest.raises(ValueError, match=r"probability must be in \[0, 1\], row 0 is not"):
+        chance_calibration_error([2.0])
+    with pytest.raises(ValueError, match="n_bins must be 1 or more, got 0"):
+        chance_calibration_error([0.5], 0)
 
 
 def test_reliability_puts_edges_below() -> None:

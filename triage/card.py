@@ -5,6 +5,7 @@ Sections as Mitchell et al. (2019), "Model Cards for Model Reporting", FAT*, 220
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -159,7 +160,7 @@ def _evaluation(split: str, values: Mapping[str, Any]) -> list[str]:
             row["target"],
             row["n"],
             share_text(row["n_right"], row["n"]),
-            f"{row['ece']:.3f}",
+            f"{row['ece']:.3f} ({row.get('ece_by_chance', math.nan):.3f})",
             f"{row['brier']:.3f}",
             f"{100 * row['coverage']:.1f}",
             share_text(row["n_assigned_right"], row["n_assigned"]),
@@ -171,6 +172,7 @@ def _evaluation(split: str, values: Mapping[str, Any]) -> list[str]:
         f"### Split `{split}`, not trained on",
         f"{n} questions: {n_decided} decided, {share_text(values['n_decided_right'], n_decided)} % of them right in "
         f"all targets; {n - n_decided} left to a person.",
+        "In brackets: the ECE that true probabilities would show on as many questions, by chance alone.",
         _table(["target", "questions", "accuracy", "ECE", "Brier", "assigned", "assigned right", "promise"], rows),
         *_slices(values),
         *_promises(values),

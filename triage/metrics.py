@@ -21,6 +21,8 @@ Bools = npt.NDArray[np.bool_]
 #: Bins of equal width, as Guo, Pleiss, Sun, Weinberger (2017), "On Calibration of Modern Neural Networks", ICML.
 N_BINS = 15
 
+_N_DRAWS = 500  # of outcomes, for what chance alone would show
+
 
 def proportion_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the Wilson score interval of a share.
@@ -189,10 +191,7 @@ def reliability(
     [1, 2]
     """
     p, right = _outcomes(probability, correct)
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be 1 or more, got {n_bins}")
-    edges = np.linspace(0, 1, n_bins + 1)
-    bins = np.searchsorted(edges[1:-1], p, side="left")
+    edges, bins = _bins(p, n_bins)
     n = np.bincount(bins, minlength=n_bins)
     filled = np.where(n > 0, n, np.nan)
     means = {
@@ -223,6 +222,52 @@ def expected_calibration_error(probability: npt.ArrayLike, correct: npt.ArrayLik
     bins = reliability(probability, correct, n_bins)
     n = int(bins["n"].sum())
     return float(np.nansum(bins["n"] * abs(bins["accuracy"] - bins["probability"])) / n) if n else math.nan
+
+
+def chance_calibration_error(probability: npt.ArrayLike, n_bins: int = N_BINS) -> float:
+    """Return the expected calibration error that true probabilities would show on so few questions.
+
+    The error is a mean of absolute values, so that it is above 0 by chance alone, and the more so the fewer questions
+    there are (Roelofs et al. 2022, "Mitigating bias in calibration error estimation", AISTATS). A measured error must
+    be read beside this one.
+
+    Parameters
+    ----------
+    probability, n_bins
+        As in `reliability`.
+
+    Returns
+    -------
+    float
+        Mean of `expected_calibration_error` over 500 draws of outcomes, each right with its own probability; the draws
+        are the same in every call. NaN without questions.
+
+    Examples
+    --------
+    >>> chance_calibration_error([1.0, 0.0])
+    0.0
+    >>> few, many = chance_calibration_error([0.8] * 25), chance_calibration_error([0.8] * 2500)
+    >>> round(few, 2), round(many, 3)
+    (0.06, 0.006)
+    """
+    p = np.asarray(probability, np.float64)
+    p, _ = _outcomes(p, np.zeros(p.shape, bool))
+    if not len(p):
+        return math.nan
+    bins = _bins(p, n_bins)[1]
+    order = np.argsort(bins, kind="stable")
+    p, starts = p[order], np.flatnonzero(np.diff(bins[order], prepend=-1))
+    rng = np.random.default_rng(0)
+    errors = [abs(np.add.reduceat((rng.random(len(p)) < p) - p, starts)).sum() for _ in range(_N_DRAWS)]
+    return float(np.mean(errors)) / len(p)
+
+
+def _bins(p: Floats, n_bins: int) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """Return the edges of bins of equal width, and the bin of each probability."""
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be 1 or more, got {n_bins}")
+    edges = np.linspace(0, 1, n_bins + 1)
+    return edges, np.searchsorted(edges[1:-1], p, side="left")
 
 
 def brier(probability: npt.ArrayLike, y: npt.ArrayLike) -> float:

@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from quality import DESKS, ROOT, Row, folded, plain, read_lines, run_desks, train_desk
+from quality import DESKS, ROOT, Row, calibration_row, folded, plain, read_lines, run_desks, train_desk
 from sklearn.metrics import roc_auc_score
 
 import triage
-from triage.metrics import expected_calibration_error
 from triage.recipe import read_recipe
 
 try:
@@ -151,7 +150,7 @@ def measure_offers(
     sure, fitting = p[rows, columns], right[rows] == columns
     said = f"{said} and {int((~fits).sum())} near misses"
     yield Row(f"{said}: AUROC", float(roc_auc_score(fitting, sure)), None, 0.85, 0.93)
-    yield Row(f"{said}: ECE of p_reuse", expected_calibration_error(sure, fitting), None, 0.06, None, "error")
+    yield calibration_row(f"{said}: ECE of p_reuse", sure, fitting, 0.06, None)
     best = p.argmax(1)
     top, correct = p.max(1), best == right
     known = fits | (best == near)  # whether another answer than the near miss fits is not known

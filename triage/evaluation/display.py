@@ -22,7 +22,7 @@ from triage.errors import DependencyError
 from triage.evaluation.breakdown import REVIEW, confusion_of
 from triage.evaluation.curves import reuse_curve, risk_curve
 from triage.evaluation.shares import FEWEST, with_share
-from triage.metrics import N_BINS, expected_calibration_error, reliability
+from triage.metrics import N_BINS, chance_calibration_error, expected_calibration_error, reliability
 
 Namer = Callable[[str], str]
 
@@ -97,12 +97,15 @@ class ReliabilityDisplay(Display):
         Columns of `triage.metrics.reliability`.
     ece : float
         Expected calibration error.
+    ece_by_chance : float
+        What true probabilities would show on as many questions.
     brier : float, optional
         Brier score.
     """
 
     bins: pd.DataFrame
     ece: float
+    ece_by_chance: float
     brier: float | None = None
 
     @classmethod
@@ -130,7 +133,8 @@ class ReliabilityDisplay(Display):
         ReliabilityDisplay
         """
         bins = pd.DataFrame(reliability(probability, right, n_bins))
-        return cls(bins, expected_calibration_error(probability, right, n_bins)).plot(ax)  # type: ignore[no-any-return]
+        errors = expected_calibration_error(probability, right, n_bins), chance_calibration_error(probability, n_bins)
+        return cls(bins, *errors).plot(ax)  # type: ignore[no-any-return]
 
     def _draw(self, ax: Any, palette: Palette) -> None:
         filled = self.bins[self.bins["n"] > 0]
@@ -143,7 +147,9 @@ class ReliabilityDisplay(Display):
         ax.errorbar(filled["probability"], filled["accuracy"], spread, fmt="none", ecolor=palette.accent, linewidth=1)
         sizes = 8 + 120 * filled["n"] / max(filled["n"].max(), 1) if len(filled) else []
         ax.scatter(filled["probability"], filled["accuracy"], s=sizes, color=palette.accent, linewidth=0, zorder=3)
-        scores = [f"ECE {self.ece:.3f}"] + ([] if self.brier is None else [f"Brier {self.brier:.3f}"])
+        scores = [f"ECE {self.ece:.3f}", f"({self.ece_by_chance:.3f} by chance)"] + (
+            [] if self.brier is None else [f"Brier {self.brier:.3f}"]
+        )
         ax.text(0.03, 0.96, "\n".join(scores), transform=ax.transAxes, va="top", color=palette.ink)
         ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="probability given", ylabel="share right")
         _percent(ax, "both")

@@ -26,7 +26,7 @@ from triage.evaluation.leak import LEAK_SLICE, leaks_of
 from triage.evaluation.offered import ANSWER_COLUMN, answer_known, reuse_of
 from triage.evaluation.result import Evaluation
 from triage.evaluation.shares import shares_of, stacked
-from triage.metrics import brier, expected_calibration_error, reliability
+from triage.metrics import brier, chance_calibration_error, expected_calibration_error, reliability
 from triage.register import BODY
 
 
@@ -116,6 +116,7 @@ def evaluate(
             "n_unseen": int((y < 0).sum()),
             "macro_f1": by_label[target]["f1"].mean(),
             "ece": expected_calibration_error(answer["probability"], answer["right"]),
+            "ece_by_chance": chance_calibration_error(answer["probability"]),
             # Sums of float32 probabilities may pass 1 in the last digit.
             "brier": brier(probabilities[target][rows.to_numpy()].clip(0, 1), y),
             "threshold": threshold.value,

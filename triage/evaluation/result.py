@@ -42,8 +42,9 @@ class Evaluation:
         Questions with a label for jurisdiction, level and agency; of these, right in all three, decided or not.
     targets : DataFrame
         One row a target: ``target``, counts and shares, ``n_unseen`` (labels that training never saw; counted as
-        wrong), ``macro_f1``, ``ece``, ``brier``, ``threshold``, ``promise``, ``promise_status`` (kept, not kept,
-        cannot say, or None).
+        wrong), ``macro_f1``, ``ece``, ``ece_by_chance`` (what true probabilities would show on as many questions, see
+        `triage.metrics.chance_calibration_error`), ``brier``, ``threshold``, ``promise``, ``promise_status`` (kept,
+        not kept, cannot say, or None).
     classes : DataFrame
         One row a target and label: ``target``, ``label``, ``n``, ``n_right``, ``n_predicted``, ``precision`` and
         ``recall`` with their intervals, ``f1``, ``too_few``.
@@ -173,5 +174,5 @@ def _table(frame: pd.DataFrame, names: list[str]) -> str:
     shown = frame[[*names, "n"]].assign(assigned=(100 * frame["coverage"]).map("{:.1f}".format))
     for name, (part, whole) in SHARES.items():
         shown[name] = [share_text(*pair) for pair in zip(frame[part], frame[whole], strict=True)]
-    measures = [name for name in ("macro_f1", "ece", "brier") if name in frame]
+    measures = [name for name in ("macro_f1", "ece", "ece_by_chance", "brier") if name in frame]
     return shown.join(frame[measures].map("{:.3f}".format)).to_string(index=False, max_colwidth=24)

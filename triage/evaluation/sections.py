@@ -125,7 +125,17 @@ def labels(page: Page) -> Markup | None:
     """Say how good each target is."""
     if not page.targets:
         return None
-    heads = ["target", "questions", "right, %", "assigned, %", "right of assigned, %", "macro F1", "ECE", "Brier"]
+    heads = [
+        "target",
+        "questions",
+        "right, %",
+        "assigned, %",
+        "right of assigned, %",
+        "macro F1",
+        "ECE",
+        "ECE by chance",
+        "Brier",
+    ]
     rows = [
         [
             row["target"],
@@ -135,6 +145,7 @@ def labels(page: Page) -> Markup | None:
             interval(row["n_assigned_right"], row["n_assigned"]),
             _number(row["macro_f1"]),
             _number(row["ece"]),
+            _number(row["ece_by_chance"]),
             _number(row["brier"]),
         ]
         for row in page.targets
@@ -203,15 +214,15 @@ def probabilities(page: Page) -> Markup | None:
     for row in page.targets:
         bins = page.of(page.result.reliability, row["target"])
         caption = f"{row['target']}: {row['n']:,} questions."
-        display = ReliabilityDisplay(bins, row["ece"], row["brier"])
+        display = ReliabilityDisplay(bins, row["ece"], row["ece_by_chance"], row["brier"])
         figures.append(figure(display, caption, label=f"Reliability of {row['target']}"))
     if not figures:
         return None
     said = (
         "Of the questions whose best label was given 80 %, 80 % should be right: points on the dashed line. Below it "
         "the desk is too sure, above too modest. A larger point stands for more questions; bars are 95 % intervals. "
-        "ECE is the mean distance from the line (0 is best), Brier the mean squared error of all probabilities "
-        "(0 to 2)."
+        "ECE is the mean distance from the line; by chance, that of true probabilities on so few questions, which no "
+        "desk can be asked to stay below. Brier is the mean squared error of all probabilities (0 to 2)."
     )
     return Markup(element("p", said) + element("div", *figures, class_="figures"))
 
