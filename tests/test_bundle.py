@@ -525,7 +525,7 @@ def test_full_disk_leaves_the_old_bundle(saved: Path, monkeypatch: pytest.Monkey
         raise full
 
     if call == "write":
-        monkeypatch.setattr(triage.bundle, "_write_file", fail)
+        monkeypatch.setattr(triage.bundle, "write_file", fail)
     elif call == "fsync":
         monkeypatch.setattr(os, "fsync", fail)
     else:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1] / "triage"
 RANKS = {
     "errors": 0,
     "records": 0,
+    "disk": 0,
     "text": 1,
     "dataset": 1,
     "bundle": 1,  # moves arrays and JSON; knows no part

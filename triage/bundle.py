@@ -43,6 +43,7 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from triage.disk import sync_folder, write_file
 from triage.errors import BundleError
 
 if sys.platform != "win32":
@@ -250,7 +251,7 @@ def _write(path: str | Path, folder: Path, contents: Contents, documents: Mappin
                 raise ValueError(f"{name!r} must differ from other names by more than upper and lower case")
             taken.add(name.lower())
             members[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            _write_file(folder / name, content)
+            write_file(folder / name, content)
     except ValueError as error:
         remedy = "nothing was saved; correct it and save again"
         raise BundleError(path=path, problem=str(error), remedy=remedy) from error
@@ -261,7 +262,7 @@ def _write(path: str | Path, folder: Path, contents: Contents, documents: Mappin
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None  # run from source
     facts = {"format": FORMAT, "versions": versions, "fingerprint": contents.fingerprint, "members": members}
-    _write_file(folder / _MANIFEST, _dump({**facts, "checksum": hashlib.sha256(_dump(facts)).hexdigest()}))
+    write_file(folder / _MANIFEST, _dump({**facts, "checksum": hashlib.sha256(_dump(facts)).hexdigest()}))
     sync_folder(folder)
 
 
@@ -298,13 +299,6 @@ def _dump(value: Any) -> bytes:
     return f"{text}\n".encode()
 
 
-def _write_file(file: Path, content: bytes) -> None:
-    with file.open("xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 # Folders
 
 
@@ -325,16 +319,6 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder to disk; Windows has no such call."""
-    if sys.platform != "win32":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _clear(target: Path, new: Path, old: Path) -> None:

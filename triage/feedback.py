@@ -27,8 +27,8 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from triage.bundle import sync_folder
 from triage.dataset import REGISTER_TARGETS, checks, utc_of
+from triage.disk import replace_file, sync_folder
 from triage.errors import Fault, FeedbackError
 from triage.text import mask_personal_data
 from triage.text.languages import load_language
@@ -514,15 +514,7 @@ class FeedbackLog:
         return _Stored(**values)
 
     def _write_head(self, head: _Stored) -> None:
-        part = self._head_path.with_name(f".{self._head_path.name}.part")
-        try:
-            with open(part, "wb", buffering=0) as file:
-                _write(file, _line(asdict(head)))
-                os.fsync(file.fileno())
-            part.replace(self._head_path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+        replace_file(self._head_path, _line(asdict(head)))
 
     def _error(self, problem: str, remedy: str) -> FeedbackError:
         return FeedbackError(path=self.path, problem=problem, remedy=remedy)

@@ -7,7 +7,7 @@ message never repeats what a cell of text says.
 
 from triage.dataset.checks import MAX_TEXT_CHARS
 from triage.dataset.days import day_of, utc_of
-from triage.dataset.files import Source, iter_rows, iter_texts, name_of, read_table, write_table, written_beside
+from triage.dataset.files import Source, iter_rows, iter_texts, name_of, read_table, write_table
 from triage.dataset.labelled import OUT_OF_SCOPE_COLUMN, Labelled, as_text, read_labelled
 from triage.dataset.questions import SPLITS, fingerprint, read_questions
 from triage.dataset.register import REGISTER_TARGETS, name_columns, read_register_table
@@ -42,5 +42,4 @@ __all__ = [
     "read_taxonomy",
     "utc_of",
     "write_table",
-    "written_beside",
 ]

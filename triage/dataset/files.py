@@ -7,9 +7,7 @@ import importlib
 import io
 import json
 import math
-import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import date, datetime
@@ -22,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from triage.dataset import checks
+from triage.disk import written_beside
 from triage.errors import DatasetError, DependencyError, Fault, TriageError
 
 Source: TypeAlias = "str | Path | BinaryIO"
@@ -131,19 +130,6 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> None:
     checks.raise_if(checks.column_faults(frame.columns) + faults, path)
     with written_beside(path) as raw, GzipFile("", "wb", 9, raw, 0) if zipped else nullcontext(raw) as stream:
         _write(frame, cast("IO[bytes]", stream), kind, str(path))
-
-
-@contextmanager
-def written_beside(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a file beside `path` that takes its place when all is written: it is whole or not there."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as stream:
-            yield stream
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def name_of(source: Any) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from triage.dataset import written_beside
+from triage.disk import written_beside
 from triage.evaluation import sections
 from triage.evaluation.html import Markup, element, escape
 from triage.evaluation.result import Evaluation

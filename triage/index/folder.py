@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from triage.bundle import sync_folder
+from triage.disk import replace_file, sync_folder
 from triage.errors import BundleError
 
 FORMAT = 1
@@ -92,12 +92,7 @@ def write_manifest(folder: Path, facts: Mapping[str, Any], kept: Sequence[str]) 
     """Replace the manifest, then remove what neither it names nor `kept` does."""
     sync_folder(folder)
     facts = {"format": FORMAT, **facts}
-    beside = folder / f".{_MANIFEST}"
-    with beside.open("wb") as stream:
-        stream.write(_dump({**facts, "checksum": zlib.crc32(_dump(facts))}))
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(folder / _MANIFEST)
+    replace_file(folder / _MANIFEST, _dump({**facts, "checksum": zlib.crc32(_dump(facts))}))
     sync_folder(folder)
     known = {*facts["members"], *kept}
     for path in folder.iterdir():
