@@ -351,6 +351,7 @@ class PromiseDisplay(Display):
         low = float(rows["precision_low"].min()) if len(rows) else 0.0
         ax.set(ylim=(len(rows) - 0.5, -0.5), xlim=(max(0.0, low - 0.05), 1.01), xlabel="share right of the assigned")
         ax.grid(visible=False, axis="y")
+        ax.locator_params(axis="x", nbins=5)  # labels of more run into each other
         _percent(ax, "x")
 
 
@@ -411,7 +412,7 @@ class ReuseDisplay(Display):
         if self.promise is not None:
             ax.axhline(self.promise, color=palette.warn, linewidth=1, linestyle=(0, (4, 3)))
             said = f"promise: at least {100 * self.promise:.3g} % fit"
-            ax.text(0.02, self.promise, said, color=palette.warn, va="top")
+            ax.text(0.03, 0.04, said, transform=ax.transAxes, color=palette.warn)
         offered = curve[curve["threshold"] >= self.threshold] if self.threshold is not None else curve.iloc[:0]
         if len(offered):
             last = offered.iloc[-1]
