@@ -2,7 +2,7 @@
 
 Every signal compares the week with the desk's profile: what it saw in its training questions when they were held out.
 Both are samples, and each test counts the chance in both. An unchanged week raises an alarm, by any signal, with
-probability `ALPHA` at most, were the tests exact: unknown words have a quarter of it, the new topic 15 %, and all
+probability `ALPHA` at most, were the tests exact: unknown words have a quarter of it, the new topic a tenth, and all
 other signals share the rest (Bonferroni). The new topic has no more, because its test is not exact: when a question is
 held out, what is nearest to it was trained on, while all of a week's are new at once. (In unchanged weeks of the land
 desk, over eight random splits, its statistic lay 0.5 standard deviations above where an exact test has it, of the
@@ -37,7 +37,7 @@ MIN_QUESTIONS = 50
 #: Largest week that is tested; of a larger one so many questions are drawn.
 MAX_QUESTIONS = 5000
 
-_OF_TOPIC, _OF_WORDS, _OF_OTHERS = 0.15, 0.25, 0.6  # of the alarms that are allowed
+_OF_TOPIC, _OF_WORDS, _OF_OTHERS = 0.1, 0.25, 0.65  # of the alarms that are allowed
 _N_DRAWS = 999  # random weeks that the new topic is tested against
 _DRAWS_AT_ONCE = 125
 _N_NEAREST = 30  # questions beside each in which a new topic is looked for; 20 to 50 are alike, 5 find fewer
