@@ -14,6 +14,7 @@ import threading
 import time
 from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -217,6 +218,20 @@ def test_no_single_byte_can_be_changed_unseen(path):
                     log.verify()
         file.write_bytes(content)
     assert log.verify() == whole
+
+
+@pytest.mark.parametrize("target", ["id", "text", "date", "author"])
+def test_target_called_like_an_exported_column_is_refused(path, target):
+    log = FeedbackLog(path)
+    with pytest.raises(DatasetError, match="must be none of id, text, date, author"):
+        log.append("Who signs?", target, "x")
+    assert len(log.export()) == 0
+
+
+def test_labels_of_numpy_are_stored_as_plain_ones(path):
+    stored = FeedbackLog(path).append("Who signs?", "level", np.int64(1), old_label=np.bool_(True))
+    assert (stored.new_label, stored.old_label) == (1, True)
+    assert FeedbackLog(path).export()["level"].tolist() == [1]
 
 
 @pytest.fixture(scope="module")

@@ -379,12 +379,12 @@ def test_promise_of_reuse_without_reasks_is_allowed_and_offers_nothing(questions
 @pytest.mark.parametrize("rows", [[*FITS, *NEAR], FITS[:1], []], ids=len)
 @pytest.mark.parametrize("promise", [0, 1, -0.5, 1.5])
 def test_promise_of_reuse_that_is_no_share_is_refused(questions, promise, rows):
-    with pytest.raises(ValueError, match=r"promise must be in \(0, 1\), got"):
+    with pytest.raises(ValueError, match=r"promise of \'reuse\' must be in \(0, 1\), got"):
         train(questions, *rows, promise={"reuse": promise})
 
 
 def test_target_called_reuse_is_refused(questions):
-    with pytest.raises(ValueError, match="a target must not be called 'reuse'; rename the column"):
+    with pytest.raises(ValueError, match="a target must not be called 'reuse', as a column of predictions is; rename"):
         triage.train(questions.rename(columns={"topic": "reuse"}), targets=["reuse"])
 
 
@@ -650,7 +650,7 @@ def test_recipe_with_problems_of_reuse_names_all_of_them(questions, tmp_path):
 
 @pytest.mark.parametrize("value", ["true", "1.5", "[1]"])
 def test_recipe_with_an_age_of_another_type_is_refused(questions, tmp_path, value):
-    with pytest.raises(RecipeError, match=r"\[reuse\] oldest_days must be of type"):
+    with pytest.raises(RecipeError, match=r"\[reuse\] oldest_days must be a whole number, at least 0"):
         read_recipe(write_recipe(tmp_path, questions, f"[reuse]\noldest_days = {value}\n"))
 
 

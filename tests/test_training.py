@@ -305,10 +305,39 @@ def test_promise_for_no_target_is_refused(questions):
         triage.train(questions, promise={"level": 0.9})
 
 
-@pytest.mark.parametrize("promise", [0, 1, 1.5, -0.2])
+@pytest.mark.parametrize("promise", [0, 1, 1.5, -0.2, 95, True, "0.9", float("nan")])
 def test_promise_that_is_no_share_is_refused(questions, promise):
-    with pytest.raises(ValueError, match=re.escape(f"promise must be in (0, 1), got {promise}")):
+    with pytest.raises(ValueError, match=re.escape(f"promise of 'topic' must be in (0, 1), got {promise}")):
         triage.train(questions, promise={"topic": promise})
+
+
+def test_promise_without_a_target_is_refused(questions):
+    with pytest.raises(TypeError, match=r"promise must be a mapping such as \{'topic': 0.95\}, got float"):
+        triage.train(questions, targets="topic", promise=0.95)
+
+
+@pytest.mark.parametrize(
+    ("names", "clash"),
+    [
+        ({"topic": "route"}, "route"),
+        ({"topic": "suggestion_id"}, "suggestion_id"),
+        ({"topic": "jurisdiction_status"}, "jurisdiction_status"),
+    ],
+)
+def test_target_called_like_a_column_of_predictions_is_refused(questions, names, clash):
+    table = questions.rename(columns=names)
+    with pytest.raises(ValueError, match=f"a target must not be called '{clash}', as a column of predictions is"):
+        triage.train(table, targets=[*names.values(), "jurisdiction"])
+
+
+def test_whole_numbers_that_pandas_reads_as_floats_are_labels(questions, tmp_path):
+    kinds = pd.factorize(questions["topic"])[0] + 1
+    gap = pd.DataFrame({"text": ["?"], "topic": [None]})  # what makes pandas read whole numbers as floats
+    table = pd.concat([questions.assign(topic=kinds)[["text", "topic"]], gap]).astype({"topic": float}).iloc[:-1]
+    desk = triage.train(table, targets="topic")
+    loaded = triage.load(desk.save(tmp_path / "bundle"))
+    assert {type(label) for label in loaded.predict_frame(table)["topic"]} == {int}
+    assert loaded.evaluate(table).targets["n_unseen"].tolist() == [0]
 
 
 def test_groups_that_are_no_column_are_refused(questions):
@@ -320,15 +349,46 @@ def test_groups_that_are_no_column_are_refused(questions):
     ("options", "match"),
     [
         ({"loss": "log"}, "loss must be one of"),
-        ({"C": -1.0}, "C must be above 0"),
-        ({"n_folds": 1}, "n_folds must be at least 2"),
-        ({"n_bits": 3}, r"n_bits must be in \[8, 24\], got 3"),
-        ({"max_weights": 0}, "max_weights must be at least 1, got 0"),
+        ({"C": -1.0}, "C must be a finite number above 0, got -1.0"),
+        ({"C": 0}, "C must be a finite number above 0, got 0"),
+        ({"C": float("inf")}, "C must be a finite number above 0, got inf"),
+        ({"C": "8"}, "C must be a finite number above 0, got '8'"),
+        ({"min_df": 0}, r"min_df must be a whole number in \[1, 1000000\], got 0"),
+        ({"n_folds": 1}, "n_folds must be a whole number, at least 2, got 1"),
+        ({"n_folds": None}, "n_folds must be a whole number, at least 2, got None"),
+        ({"n_bits": 3}, r"n_bits must be a whole number in \[8, 24\], got 3"),
+        ({"n_bits": True}, r"n_bits must be a whole number in \[8, 24\], got True"),
+        ({"char_ngrams": (5, 2)}, r"char_ngrams must be two whole numbers, ascending, in \[2, 12\], got \(5, 2\)"),
+        ({"max_weights": 0}, "max_weights must be a whole number, at least 1, got 0"),
+        ({"n_jobs": 0}, "n_jobs must be a whole number other than 0, got 0"),
+        ({"name_classes": None}, "name_classes must be true or false, got None"),
+        ({"C": 0, "loss": ""}, "loss must be one of squared_error, squared_hinge, got ''; C must be"),
     ],
 )
-def test_option_out_of_range_is_refused(questions, options, match):
+def test_option_out_of_range_is_refused_before_any_table_is_read(options, match):
     with pytest.raises(ValueError, match=match):
-        triage.train(questions, options=TrainingOptions(**options))
+        TrainingOptions(**options)
+
+
+FEATURE_BOUNDS = {
+    "word_ngrams": (1, 5),
+    "pair_window": (0, 20),
+    "min_df": (1, 1_000_000),
+    "n_bits": (8, 24),
+    "encoder_landmarks": (0, 10_000),
+    "encoder_weight": (1e-3, 1e3),
+}
+
+
+@pytest.mark.parametrize("name", FEATURE_BOUNDS)
+def test_options_of_features_have_the_bounds_of_the_features(name):
+    for bound, step in zip(FEATURE_BOUNDS[name], (-1, 1), strict=True):
+        options = TrainingOptions(**{name: bound})
+        options.vectorizer(9, None, None).fit(["a word"])
+        with pytest.raises(ValueError, match=f"{name} must be"):
+            TrainingOptions(**{name: bound + step})
+        with pytest.raises(ValueError, match=f"{name} must be in"):
+            QuestionVectorizer(**{name: bound + step}).fit(["a word"])
 
 
 @pytest.mark.parametrize("column", ["id", "question", "answer"])

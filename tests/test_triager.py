@@ -25,6 +25,7 @@ from triage.dataset import Taxonomy, Topic
 from triage.records import REASONS
 from triage.register import outdated
 from triage.triager.evidence import Evidence
+from triage.triager.reasons import MOST_WORDS
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in a message
 TEXTS = [
@@ -375,6 +376,15 @@ def test_contributions_add_up_to_the_linear_part(desk, text, request):
         assert stand_in_order(words, text)
         assert all(word for word in words)
         assert words == [word for word, _ in result.decisions[triager.targets[0]].words]
+
+
+def test_of_a_very_long_text_the_words_that_count_most_are_told(triager):
+    text = "giấy phép " + " ".join(f"w{number}" for number in range(5000))
+    decision = triager.predict([text])[0].decisions["topic"]
+    words = [word for word, _ in decision.words]
+    assert len(words) == MOST_WORDS
+    assert words[:2] == ["giấy", "phép"]
+    assert len(json.dumps(decision.to_dict())) < 100_000
 
 
 @given(WILD)

@@ -25,6 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pandas as pd
 
 from triage.dataset import REGISTER_TARGETS, checks, utc_of
@@ -44,6 +45,7 @@ _KIND = "triage feedback"
 _FIRST = ("format", "kind", "language")  # of line 1
 _MAX_FIRST_BYTES = 200
 _DIGEST_CHARS = 64
+_OWN_COLUMNS = ("id", "text", "date", "author")  # of exported rows; no target may be called so
 _RESTORE = "restore log and head from a copy, and find out who changed them"
 
 
@@ -60,6 +62,7 @@ class Correction:
     question_id : str
         Empty where it has none.
     target : str
+        Anything but a column that `FeedbackLog.export` adds: ``id``, ``text``, ``date``, ``author``.
     old_label : str, int, bool or None
         What the desk said; None where that is not known.
     old_probability : float or None
@@ -264,6 +267,9 @@ class FeedbackLog:
         >>> log.append("I am at an@example.org, who signs?", "level", "commune", who="An").question
         'I am at [EMAIL], who signs?'
         """
+        # The labels of a desk may be numpy's.
+        new_label = new_label.item() if isinstance(new_label, np.generic) else new_label
+        old_label = old_label.item() if isinstance(old_label, np.generic) else old_label
         _check(locals())
         values: dict[str, Any] = {
             "question": mask_personal_data(question, language=self.language),
@@ -526,7 +532,7 @@ def _check(given: dict[str, Any]) -> None:
     is_share = isinstance(probability, int | float) and not isinstance(probability, bool) and 0 <= probability <= 1
     problems = {
         "question": checks.text_problem(given["question"]),
-        "target": checks.text_problem(given["target"]),
+        "target": _target_problem(given["target"]),
         "new_label": _label_problem(given["new_label"]),
         "old_label": None if given["old_label"] is None else _label_problem(given["old_label"]),
         "old_probability": None if probability is None or is_share else "must be a number in [0, 1]",
@@ -535,6 +541,11 @@ def _check(given: dict[str, Any]) -> None:
         "at": checks.moment_problem(given["at"]),
     }
     checks.raise_if([Fault(None, name, problem) for name, problem in problems.items() if problem], "feedback")
+
+
+def _target_problem(target: Any) -> str | None:
+    taken = isinstance(target, str) and target in _OWN_COLUMNS
+    return f"must be none of {', '.join(_OWN_COLUMNS)}" if taken else checks.text_problem(target)
 
 
 def _label_problem(label: Any) -> str | None:

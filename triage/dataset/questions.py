@@ -43,7 +43,8 @@ def read_questions(
     Returns
     -------
     DataFrame of shape (n_questions, n_columns)
-        All columns, as read. A column ``id`` is unique and a column ``date`` holds ISO dates, where filled.
+        All columns, as read, labels that are whole numbers as integers. A column ``id`` is unique and a column
+        ``date`` holds ISO dates, where filled.
 
     Raises
     ------
@@ -71,7 +72,9 @@ def read_questions(
     if "id" not in (text, *targets):
         faults += checks.repeat_faults(frame, "id")
     checks.raise_if(faults, name_of(source))
-    return frame
+    # Whole numbers that stood beside a gap once are floats in pandas.
+    whole = {target: frame[target].astype("int64") for target in targets if frame[target].dtype.kind == "f"}
+    return frame.assign(**whole) if whole else frame
 
 
 def fingerprint(frame: pd.DataFrame, columns: Sequence[str]) -> str:

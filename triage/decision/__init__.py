@@ -4,13 +4,14 @@
 """
 
 from triage.decision.review import FORWARD, REASON_OF_CODE, review_reasons, route_of
-from triage.decision.threshold import DEFAULT_THRESHOLD, Threshold, fit_threshold, precision_lower_bound
+from triage.decision.threshold import DEFAULT_THRESHOLD, Threshold, check_share, fit_threshold, precision_lower_bound
 
 __all__ = [
     "DEFAULT_THRESHOLD",
     "FORWARD",
     "REASON_OF_CODE",
     "Threshold",
+    "check_share",
     "fit_threshold",
     "precision_lower_bound",
     "review_reasons",

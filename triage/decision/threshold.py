@@ -79,8 +79,8 @@ class Threshold:
 
     def __post_init__(self) -> None:
         if self.promise is not None:
-            _check_share("promise", self.promise)
-        _check_share("confidence", self.confidence)
+            check_share("promise", self.promise)
+        check_share("confidence", self.confidence)
         for name in ("value", "coverage", "lower_bound"):
             number = getattr(self, name)
             if number is not None and not 0 <= number <= 1:
@@ -176,7 +176,7 @@ def precision_lower_bound(n_right: int, n_assigned: int, confidence: float = 0.9
     >>> round(precision_lower_bound(59, 59), 4)  # the least count that proves 0.95: 0.95 ** 59 < 0.05
     0.9505
     """
-    _check_share("confidence", confidence)
+    check_share("confidence", confidence)
     if not 0 <= n_right <= n_assigned:
         raise ValueError(f"counts must be 0 <= n_right <= n_assigned, got {n_right} and {n_assigned}")
     from scipy.special import betaincinv  # imported late: only training needs it
@@ -252,8 +252,8 @@ right with 95 % confidence
     promise 0.99: cannot be kept on 200 held-out questions; everything goes to review
     """
     if promise is not None:
-        _check_share("promise", promise)
-    _check_share("confidence", confidence)
+        check_share("promise", promise)
+    check_share("confidence", confidence)
     p, right = _check_outcomes(probability, correct)
     order = np.argsort(-p, kind="stable")
     p, n_right = p[order], np.cumsum(right[order], dtype=np.int_)
@@ -334,9 +334,9 @@ def _check_outcomes(probability: npt.ArrayLike, correct: npt.ArrayLike) -> tuple
     return p, right.astype(bool)
 
 
-def _check_share(name: str, share: float) -> None:
-    # Refuse what is no share strictly between nothing and all.
-    if not 0 < share < 1:
+def check_share(name: str, share: Any) -> None:
+    """Refuse what is no share strictly between nothing and all, with a ValueError."""
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share < 1:
         raise ValueError(f"{name} must be in (0, 1), got {share}")
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from triage.classifier import LOSSES, JointClassifier, fit_joint, softmax
 from triage.dataset import REGISTER_TARGETS, Taxonomy, fingerprint, read_questions
-from triage.decision import fit_threshold
+from triage.decision import check_share, fit_threshold
 from triage.encoder import Encoder, open_encoder
 from triage.metrics import expected_calibration_error
 from triage.register import Documents, Register
@@ -32,6 +32,7 @@ from triage.training.tables import (
     with_days,
 )
 from triage.triager import Reuse, Triager
+from triage.triager.columns import clashing
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +132,9 @@ def train(
         If a table has faults; all of them are named.
     ValueError
         If a target has one class only, a promise is for no target, or for ``reuse`` without an archive, or an option
-        is out of range.
+        is out of range, or a target is called like a column of predictions.
+    TypeError
+        If `promise` is no mapping.
 
     Examples
     --------
@@ -159,12 +162,17 @@ def train(
     reuse = Reuse(documents=read_documents, oldest_days=oldest_days)
     archived, asked_again = read_answered(archive, reasks, text)
     promised = [*columns, REUSE] if archived is not None else [*columns]
-    unknown = sorted(set(promise or {}) - set(promised))
+    promise = promise or {}
+    if not isinstance(promise, Mapping):
+        raise TypeError(f"promise must be a mapping such as {{{targets[0]!r}: 0.95}}, got {type(promise).__name__}")
+    for target, share in promise.items():
+        check_share(f"promise of {target!r}", share)
+    unknown = sorted(set(promise) - set(promised))
     if unknown:
         remedy = f"; {REUSE!r} needs archive= and reasks=" if REUSE in unknown else ""
         raise ValueError(f"a promise must be for one of {promised}, got {unknown}{remedy}")
-    if REUSE in columns:
-        raise ValueError(f"a target must not be called {REUSE!r}; rename the column")
+    if taken := clashing([*columns]) + [target for target in columns if target == REUSE]:
+        raise ValueError(f"a target must not be called {taken[0]!r}, as a column of predictions is; rename the column")
     if groups is not None and groups not in frame.columns:
         raise ValueError(f"groups must name a column of the table, got {groups!r}; columns are {list(frame.columns)}")
 
@@ -217,7 +225,7 @@ def train(
     measured += [_measured(classifier, classifier.combination_scores(each[: len(frame)]), truth) for each in by_row]
     thresholds, metrics = {}, {}
     for target, (sure, right) in measured[0].items():
-        fitted = [fit_threshold(*each[target], promise=(promise or {}).get(target)) for each in measured]
+        fitted = [fit_threshold(*each[target], promise=promise.get(target)) for each in measured]
         thresholds[target] = max(fitted, key=lambda one: math.inf if one.value is None else one.value)
         metrics[target] = {
             "n": len(right),
@@ -251,13 +259,11 @@ def train(
     held_out_rows = seen[: len(frame)], held_out[: len(frame)]
     triager = with_profile(triager, gathered.texts[: len(frame)], held_out_rows, inside, truth)
     if asked_again is None:
-        return without_reuse(triager, (promise or {}).get(REUSE))
+        return without_reuse(triager, promise.get(REUSE))
     say(f"learning reuse from {len(asked_again)} re-asks")
     unanswered = draw_unanswered(truth.get("matter", []), archived, len(gathered.reasks), random_state)
     rows = [*gathered.reasks, *unanswered]
-    return with_reuse(
-        triager, asked_again, text, (seen[rows], held_out[rows]), (promise or {}).get(REUSE), random_state
-    )
+    return with_reuse(triager, asked_again, text, (seen[rows], held_out[rows]), promise.get(REUSE), random_state)
 
 
 def _measured(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,15 @@ from triage.decision import REASON_OF_CODE
 from triage.triager.batches import Batch
 from triage.triager.deciding import Decided, Decider
 from triage.triager.suggesting import Suggester
+
+_PARTS = ("", "_probability", "_status", "_reason")  # columns of each target
+_OF_QUESTION = ("route", "suggestion_id", "suggestion_p_reuse")
+
+
+def clashing(targets: Sequence[str]) -> list[str]:
+    """Return the targets that are called like another column of `Triager.predict_frame`."""
+    counts = Counter([*_OF_QUESTION, *(f"{target}{part}" for target in targets for part in _PARTS)])
+    return [target for target in targets if counts[target] > 1]
 
 
 def columns_of(
@@ -34,10 +44,8 @@ def columns_of(
     -------
     dict of str to list of length n_texts
     """
-    columns: dict[str, list[Any]] = {
-        f"{target}{part}": [] for target in decider.labels for part in ("", "_probability", "_status", "_reason")
-    }
-    columns |= {"route": [], "suggestion_id": [], "suggestion_p_reuse": []}
+    columns: dict[str, list[Any]] = {f"{target}{part}": [] for target in decider.labels for part in _PARTS}
+    columns |= {name: [] for name in _OF_QUESTION}
     order: list[int] = []
     for batch in batches:
         order += batch.places

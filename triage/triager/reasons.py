@@ -15,6 +15,9 @@ from triage.features import QuestionVectorizer
 from triage.text import Words
 from triage.triager.reading import Reader, Reading
 
+#: Of a longer text only so many words are told, those that add or take most.
+MOST_WORDS = 1000
+
 _CHUNK = re.compile(r"\S+")
 
 
@@ -57,7 +60,10 @@ class Reasons:
         share /= np.maximum(np.bincount(column, minlength=len(share)), 1)  # equally over an n-gram's places
         half = share[column] / 2  # to the first and the last word of each n-gram
         added = np.bincount(owner[first], half, len(own)) + np.bincount(owner[last], half, len(own))
-        return tuple((own[place], float(added[place])) for place in np.unique(owner).tolist())
+        places = np.unique(owner)
+        if len(places) > MOST_WORDS:
+            places = np.sort(places[np.argsort(-abs(added[places]), kind="stable")[:MOST_WORDS]])
+        return tuple((own[place], float(added[place])) for place in places.tolist())
 
 
 def own_words(features: QuestionVectorizer, text: str, words: Words) -> tuple[list[str], npt.NDArray[np.intp]]:
