@@ -13,6 +13,7 @@ import pytest
 import triage
 from triage import DatasetError, RecipeError
 from triage.dataset import Taxonomy, Topic
+from triage.features import QuestionVectorizer
 from triage.recipe import read_recipe, train_recipe
 from triage.training import TrainingOptions
 

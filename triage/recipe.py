@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from triage.dataset import OUT_OF_SCOPE_COLUMN, read_abbreviations, read_questions, read_table
+from triage.dataset import OUT_OF_SCOPE_COLUMN, REGISTER_TARGETS, read_abbreviations, read_questions, read_table
 from triage.encoder import CachedEncoder, Encoder, open_encoder
-from triage.errors import RecipeError
+from triage.errors import RecipeError, TriageError
+from triage.text.languages import known_languages
 from triage.training import TrainingOptions, out_of_scope_texts, train
+from triage.training.options import option_problems
 from triage.triager import Triager
 
 #: Parts of the questions that a learning curve is made of.
@@ -33,29 +35,30 @@ _FILES = (
     "taxonomy",
     "abbreviations",
 )
-_TABLES = {
+_OPTIONS = {option.name for option in fields(TrainingOptions)} | {"random_state"}
+_TABLES: dict[str, set[str] | None] = {
     "desk": {"name", "language", "licence", "intended_use", "data", "limits"},
     "data": {*_FILES, "text", "targets", "split", "train_on", "measure_on", "groups"},
-    "training": {option.name for option in fields(TrainingOptions)} | {"random_state"},
+    "training": _OPTIONS,
     "encoder": {"source", "cache"},
     "reuse": {"oldest_days"},
     "promise": None,
 }
-_KINDS: dict[str, dict[str, Any]] = {
-    "training": {
-        "loss": str,
-        "C": int | float,
-        "encoder_weight": int | float,
-        "char_ngrams": list,
-        "unmarked_copies": bool,
-        "name_classes": bool,
-        **dict.fromkeys(("n_folds", "max_weights", "word_ngrams", "pair_window", "min_df", "n_bits", "n_jobs"), int),
-        "encoder_landmarks": int,
-        "random_state": int,
+_TEXT, _TEXTS, _LABELS = "text", "a list of texts", "a list of one text or more"
+_PROSE = "text or a list of texts"
+_WANTED: dict[str, dict[str, str]] = {
+    "desk": {
+        **dict.fromkeys(("name", "licence"), _TEXT),
+        **dict.fromkeys(("intended_use", "data", "limits"), _PROSE),
     },
-    "encoder": {"source": str, "cache": str},
-    "reuse": {"oldest_days": int},
+    "data": {
+        **dict.fromkeys(("text", "split", "groups"), _TEXT),
+        **dict.fromkeys(("targets", "train_on"), _LABELS),
+        "measure_on": _TEXTS,
+    },
+    "encoder": {"source": _TEXT, "cache": _TEXT},
 }
+_TARGETS = ["topic", "jurisdiction"]  # where a recipe names none
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises
     ------
     RecipeError
-        If it is no TOML, names unknown tables or keys, or files that are not there; all problems are named.
+        If it is no TOML, names unknown tables or keys or files that are not there, or a value is of another type or
+        out of range; all problems are named.
     FileNotFoundError
         If there is no such file.
     """
@@ -108,50 +112,73 @@ def read_recipe(path: str | Path) -> Recipe:
         tree = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(path=path, problems=[f"must be TOML in UTF-8: {error}"]) from error
-    problems = [f"unknown table [{name}]; known are {sorted(_TABLES)}" for name in tree if name not in _TABLES]
-    for name, known in _TABLES.items():
-        table = tree.get(name, {})
-        if not isinstance(table, dict):
-            problems.append(f"{name} must be a table [{name}]")
-        elif known is not None:
-            problems += [
-                f"[{name}] has an unknown key {key!r}; known are {sorted(known)}" for key in table if key not in known
-            ]
-    data = tree.get("data", {})
-    if isinstance(data, dict):
-        if "questions" not in data:
-            problems.append("[data] must name the file of questions")
-        for name in _FILES:
-            if name in data and not (isinstance(data[name], str) and (path.parent / data[name]).is_file()):
-                problems.append(
-                    f"[data] {name} must be a file beside the recipe, got {data[name]!r}, which is not there"
-                )
-    problems += [
-        f"[{table}] {name} must be of type {kind}, got {tree[table][name]!r}"
-        for table, kinds in _KINDS.items()
-        for name, kind in kinds.items()
-        if isinstance(tree.get(table), dict) and name in tree[table] and not _is(tree[table][name], kind)
-    ]
-    problems += _contradictions(tree)
+    tables = {name: tree[name] if isinstance(tree.get(name), dict) else {} for name in _TABLES}
+    problems = [*_unknown(tree), *_misfits(tables, path.parent), *_contradictions(tables)]
     if problems:
         raise RecipeError(path=path, problems=problems)
-    return Recipe(path, *(dict(tree.get(name, {})) for name in _TABLES))
+    return Recipe(path, **tables)
 
 
-def _contradictions(tree: dict[str, Any]) -> Iterator[str]:
+def _unknown(tree: dict[str, Any]) -> Iterator[str]:
+    """Say which tables and keys of a recipe are none."""
+    for name, table in tree.items():
+        if name not in _TABLES:
+            yield f"unknown table [{name}]; known are {sorted(_TABLES)}"
+        elif not isinstance(table, dict):
+            yield f"{name} must be a table [{name}], got {table!r}"
+        else:
+            known = _TABLES[name] or table
+            yield from (
+                f"[{name}] has an unknown key {key!r}; known are {sorted(known)}" for key in table if key not in known
+            )
+
+
+def _misfits(tables: dict[str, dict[str, Any]], folder: Path) -> Iterator[str]:
+    """Say which values are of another type, out of range, or files that are not there."""
+    for name, wanted in _WANTED.items():
+        for key, kind in wanted.items():
+            if key in tables[name] and not _is(tables[name][key], kind):
+                yield f"[{name}] {key} must be {kind}, got {tables[name][key]!r}"
+    language = tables["desk"].get("language")
+    if language is not None and language not in known_languages():
+        yield f"[desk] language must be one of {', '.join(known_languages())}, got {language!r}"
+    data = tables["data"]
+    if "questions" not in data:
+        yield "[data] must name the file of questions"
+    for name in _FILES:
+        if name in data and not (isinstance(data[name], str) and (folder / data[name]).is_file()):
+            yield f"[data] {name} must be a file beside the recipe, got {data[name]!r}, which is not there"
+    training = {key: value for key, value in tables["training"].items() if key in _OPTIONS}
+    yield from (f"[training] {problem}" for problem in option_problems(training))
+    oldest = tables["reuse"].get("oldest_days", 0)
+    if not isinstance(oldest, int) or isinstance(oldest, bool) or oldest < 0:
+        yield f"[reuse] oldest_days must be a whole number, at least 0, got {oldest!r}"
+    for target, share in tables["promise"].items():
+        if not isinstance(share, int | float) or not 0 < share < 1:  # true and false are 1 and 0
+            yield f"[promise] {target} must be a number above 0 and below 1, got {share!r}"
+
+
+def _contradictions(tables: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Say what a recipe's tables lack or have beyond each other."""
-    encoder, reuse, data = (tree.get(name, {}) for name in ("encoder", "reuse", "data"))
-    if isinstance(encoder, dict) and encoder and "source" not in encoder:
+    data, promise = tables["data"], tables["promise"]
+    if tables["encoder"] and "source" not in tables["encoder"]:
         yield "[encoder] must name its source"
-    oldest = reuse.get("oldest_days", 0) if isinstance(reuse, dict) else 0
-    if isinstance(oldest, int) and oldest < 0:
-        yield f"[reuse] oldest_days must be at least 0, got {oldest}"
-    if isinstance(data, dict) and "archive" not in data and "reuse" in tree.get("promise", ()):
-        yield "[promise] reuse needs an archive of answers; name it in [data]"
+    if "archive" not in data:
+        if "reuse" in promise:
+            yield "[promise] reuse needs an archive of answers; name it in [data]"
+        if "reasks" in data:
+            yield "[data] reasks needs the archive of answers that are asked again; name it too"
+    targets = data.get("targets", _TARGETS)
+    if _is(targets, _LABELS):
+        known = [*targets, *(REGISTER_TARGETS if "register" in data else ()), "reuse"]
+        yield from (f"[promise] must be for {known}, got {target!r}" for target in promise if target not in known)
 
 
-def _is(value: Any, kind: Any) -> bool:
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+def _is(value: Any, kind: str) -> bool:
+    """Return whether a value is of a kind."""
+    if isinstance(value, list):
+        return kind != _TEXT and all(isinstance(one, str) for one in value) and (bool(value) or kind != _LABELS)
+    return isinstance(value, str) and kind in (_TEXT, _PROSE)
 
 
 def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = None) -> Triager:
@@ -186,7 +213,7 @@ def _questions(recipe: Recipe) -> pd.DataFrame:
     questions = read_questions(
         recipe.path.parent / data["questions"],
         text=data.get("text", "text"),
-        targets=data.get("targets", ["topic", "jurisdiction"]),
+        targets=data.get("targets", _TARGETS),
         split=data.get("split"),
     )
     return _of_splits(questions, recipe).reset_index(drop=True)
@@ -200,29 +227,34 @@ def _trained(recipe: Recipe, chosen: pd.DataFrame, progress: Callable[[str], Non
     }
     random_state: int = options.pop("random_state", 0)
     abbreviations = recipe.file("abbreviations")
-    return train(
-        chosen,
-        text=text,
-        targets=data.get("targets", ["topic", "jurisdiction"]),
-        register=recipe.file("register"),
-        archive=recipe.file("archive"),
-        oos=_chosen_messages(recipe, text),
-        promise=recipe.promise,
-        random_state=random_state,
-        groups=data.get("groups"),
-        reasks=_chosen(recipe, "reasks"),
-        documents=recipe.file("documents"),
-        oldest_days=recipe.reuse.get("oldest_days"),
-        examples=_chosen(recipe, "examples"),
-        neighbours=_chosen(recipe, "neighbours"),
-        taxonomy=recipe.file("taxonomy"),
-        language=recipe.desk.get("language"),
-        abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),
-        options=TrainingOptions(**options),
-        encoder=_encoder(recipe),
-        description={**recipe.desk, "recipe": recipe.path.name},
-        progress=progress,
-    )
+    try:
+        return train(
+            chosen,
+            text=text,
+            targets=data.get("targets", _TARGETS),
+            register=recipe.file("register"),
+            archive=recipe.file("archive"),
+            oos=_chosen_messages(recipe, text),
+            promise=recipe.promise,
+            random_state=random_state,
+            groups=data.get("groups"),
+            reasks=_chosen(recipe, "reasks"),
+            documents=recipe.file("documents"),
+            oldest_days=recipe.reuse.get("oldest_days"),
+            examples=_chosen(recipe, "examples"),
+            neighbours=_chosen(recipe, "neighbours"),
+            taxonomy=recipe.file("taxonomy"),
+            language=recipe.desk.get("language"),
+            abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),
+            options=TrainingOptions(**options),
+            encoder=_encoder(recipe),
+            description={**recipe.desk, "recipe": recipe.path.name},
+            progress=progress,
+        )
+    except TriageError:
+        raise
+    except ValueError as error:  # what only the tables show, such as a target with one class
+        raise RecipeError(path=recipe.path, problems=[str(error)]) from error
 
 
 def _encoder(recipe: Recipe) -> Encoder | None:
