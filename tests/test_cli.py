@@ -18,6 +18,7 @@ from triage import cli
 from triage.cli import questions, terminal
 from triage.errors import BundleError
 from triage.records import Decision, Suggestion, TriageResult
+from triage.training.tables import out_of_scope_texts
 
 SECRET = "giấy phép bí mật"
 TOPICS = {"licence": ["licence to sell liquor", "liquor licence renewal", "who grants a liquor licence"] * 4}
@@ -176,6 +177,36 @@ def test_emit_escapes_what_utf8_cannot_hold(capsysbinary):
 
 
 # Tables
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "MODEL", "FILE"],
+        ["evaluate", "MODEL", "FILE"],
+        ["compare", "MODEL", "MODEL", "FILE"],
+        ["drift", "MODEL", "FILE", "--reference", "FILE"],
+        ["check-data", "FILE"],
+        "feedback add LOG --file FILE --id 1 --target topic --label tax --who An".split(),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_no_command_shows_the_first_question_of_a_file_without_header(model, tmp_path, arguments):
+    source = tmp_path / "nohead.csv"
+    source.write_text("Tôi là An số 0912345678,tax\n", "utf-8")
+    places = {"MODEL": model, "FILE": source, "LOG": tmp_path / "log.jsonl"}
+    lines = only_error(run(*(places.get(word, word) for word in arguments)))
+    assert "['tax'" in "".join(lines) or "(23 characters), 'tax'" in "".join(lines)
+    assert "the first line must hold the column names" in "".join(lines)
+    assert "An số" not in "".join(lines)
+    assert "0912" not in "".join(lines)
+
+
+def test_no_call_shows_the_first_question_of_a_table_without_header(model):
+    frame = pd.DataFrame(columns=["Tôi là An số 0912345678", "tax"])
+    for call in (triage.load(model).predict_frame, lambda table: out_of_scope_texts(table, "text")):
+        with pytest.raises(ValueError, match=r"got \[\(23 characters\), 'tax'\] \(the first line must hold"):
+            call(frame)
 
 
 @pytest.mark.usefixtures("fake")

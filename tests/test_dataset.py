@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from triage.dataset import (
+    checks,
     fingerprint,
     iter_rows,
     iter_texts,
@@ -184,15 +185,36 @@ def test_repeated_column_is_refused(source: Any) -> None:
         read_table(source, format="csv")
 
 
-def test_column_names_of_a_file_without_header_are_cut_short() -> None:
-    with pytest.raises(DatasetError, match="must be there") as caught:
-        read_questions(stream(f"{'x' * 50} {SECRET},a,b\nc,d,e\n"), format="csv")
+def test_texts_in_the_place_of_column_names_are_not_shown() -> None:
+    with pytest.raises(DatasetError, match=r"must be there; .* 'a', 'b', \(60 characters\) \(the first") as caught:
+        read_questions(stream(f"a,b,{'x' * 50} {SECRET}\nc,d,e\n"), format="csv")
     assert SECRET not in str(caught.value)
 
 
-def test_long_column_names_are_cut_in_faults() -> None:
+@pytest.mark.parametrize("name", ["x" * 31, "a b c d e", "09 12 345", "an@b.vn", 12345])
+def test_what_is_no_column_name_is_shown_by_its_length(name: Any) -> None:
+    length = f"({len(str(name))} characters)"
+    hint = " (the first line must hold the column names)"
+    assert checks.shown(name) == length
+    assert checks.column_names(["id", name]) == f"['id', {length}]{hint}"
+    assert checks.column_names(["id", name], str(name)) == f"'id', {length}{hint}"
+
+
+def test_names_of_people_beside_a_text_are_not_shown() -> None:
+    assert checks.column_names(["An Lê", "Q"]) == "['An Lê', 'Q']"
+    assert checks.column_names(["An Lê", "Q", "x" * 40]).startswith("[(5 characters), 'Q', (40 characters)] (the first")
+
+
+def test_first_column_names_are_listed_with_the_nearest() -> None:
+    names = [f"c{number}" for number in range(14)]
+    assert checks.column_names(names).endswith("'c11' and 2 more]")
+    assert checks.column_names(names, "c13").endswith("'c11' and 2 more (did you mean 'c13'?)")
+
+
+def test_texts_in_the_place_of_column_names_are_not_shown_in_faults() -> None:
     content = f"{'x' * 50} {SECRET}\na\0\n"
-    assert faults_of(read_table, stream(content), format="csv") == [(1, "x" * 39 + "…")]
+    assert faults_of(read_table, stream(content), format="csv") == [(1, "(60 characters)")]
+    assert faults_of(read_table, stream("0912345678,0912345678\n"), format="csv") == [(None, "(10 characters)")]
 
 
 @pytest.mark.parametrize("content", [b"garbage", gzip.compress(b"text\nabc\n" * 99)[:-9]])

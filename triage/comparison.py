@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from triage.dataset import REGISTER_TARGETS, read_labelled
+from triage.dataset import REGISTER_TARGETS, checks, read_labelled
 from triage.errors import DatasetError, Fault, TriageError
 from triage.metrics import mcnemar_p, paired_difference_interval
 from triage.register import BODY
@@ -167,7 +167,7 @@ def compare(
     columns = {target: REGISTER_TARGETS.get(target, target) for target in shared}
     present = {target: column for target, column in columns.items() if column in frame}
     classes = {target: [_labels(desk, target) for desk in (old, new)] for target in shared}
-    names = f"{list(columns.values())}; the columns are {list(map(str, frame.columns))}"
+    names = f"{list(columns.values())}; the columns are {checks.column_names(frame.columns)}"
     labelled = read_labelled(
         frame,
         text,

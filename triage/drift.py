@@ -24,7 +24,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy import stats
 
-from triage.dataset import REGISTER_TARGETS, as_text
+from triage.dataset import REGISTER_TARGETS, as_text, checks
 from triage.errors import DatasetError, Fault, TriageError
 from triage.index import best, unit_rows
 from triage.profile import Profile
@@ -223,7 +223,7 @@ def compare_profiles(held_out: Profile, week: Profile, ids: Sequence[Any] | None
 
 def _texts(frame: pd.DataFrame, text: str, source: str) -> list[str]:
     if text not in frame.columns:
-        problem = f"must exist; the columns are {list(map(str, frame.columns))}"
+        problem = f"must exist; the columns are {checks.column_names(frame.columns)}"
         raise DatasetError(source=source, faults=[Fault(None, text, problem)])
     if frame.empty:
         raise DatasetError(source=source, faults=[Fault(None, None, "must have a row or more")])

@@ -145,12 +145,12 @@ def export(
 
 
 def _question_of(file: Path, id: str, text: str) -> str:
-    from triage.dataset import as_text, read_table
+    from triage.dataset import as_text, checks, read_table
 
     frame = read_table(file)
     absent = [name for name in ("id", text) if name not in frame.columns]
     if absent:
-        raise TriageError(f"{file}: must have the column {absent[0]!r}, got {list(map(str, frame.columns))}")
+        raise TriageError(f"{file}: must have the column {absent[0]!r}, got {checks.column_names(frame.columns)}")
     found = frame[as_text(frame["id"]) == id]
     if len(found) != 1:
         raise TriageError(f"{file}: must have one row with id {id!r}, got {len(found)}")

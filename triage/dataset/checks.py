@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, datetime
 from functools import lru_cache
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -26,6 +27,7 @@ Problem: TypeAlias = Callable[[Any], "str | None"]
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MAX_REPR_CHARS = 40
 _MAX_LISTED = 12
+_MAX_NAME_CHARS, _MAX_NAME_WORDS, _MAX_NAME_DIGITS = 30, 4, 4  # more, and it is no name but a text
 
 
 def raise_if(faults: Sequence[Fault], source: str | Path) -> None:
@@ -41,7 +43,7 @@ def cell_faults(frame: pd.DataFrame, column: str, problem: Problem) -> list[Faul
     cells = frame[column]
     cells = cells.convert_dtypes() if cells.dtype.kind == "f" else cells  # whole numbers beside a gap are whole
     found = ((row, problem(cell)) for row, cell in enumerate(cells.tolist(), 1))
-    return [Fault(row, cut(column), what) for row, what in found if what]
+    return [Fault(row, shown(column), what) for row, what in found if what]
 
 
 def text_problem(cell: Any) -> str | None:
@@ -101,15 +103,15 @@ def repeat_faults(frame: pd.DataFrame, column: str) -> list[Fault]:
 def column_faults(columns: Iterable[Any]) -> list[Fault]:
     """Check the names of columns."""
     counts = Counter(columns)
-    faults = [Fault(None, cut(key), f"must be unique, occurs {n} times") for key, n in counts.items() if n > 1]
-    return faults + [Fault(None, cut(key), SAFE) for key in counts if UNSAFE.search(str(key))]
+    faults = [Fault(None, shown(key), f"must be unique, occurs {n} times") for key, n in counts.items() if n > 1]
+    return faults + [Fault(None, shown(key), SAFE) for key in counts if UNSAFE.search(str(key))]
 
 
 def absent_faults(columns: Sequence[str], frame: pd.DataFrame) -> list[Fault]:
     """Name the columns that are not there."""
     there = list(frame.columns)
     absent = [column for column in columns if column not in there]
-    return [Fault(None, column, f"must be there; the columns are {listing(there, column)}") for column in absent]
+    return [Fault(None, column, f"must be there; the columns are {column_names(there, column)}") for column in absent]
 
 
 def is_missing(cell: Any) -> bool:
@@ -119,8 +121,32 @@ def is_missing(cell: Any) -> bool:
     return cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and cell != cell)
 
 
+def shown(name: Any) -> str:
+    """Return a column's name to be shown; of what is a text only its length, as a file without a header has one."""
+    return f"({len(str(name))} characters)" if _is_text(name) else str(name)
+
+
+def column_names(columns: Iterable[Any], wanted: Any = None) -> str:
+    """List the first columns of a table: in brackets, or with the one nearest to what was wanted."""
+    names = list(map(str, columns))
+    headless = any(map(_is_text, names))
+    # Beside a text, what has more than one word may be the name of who wrote it.
+    hidden = {name for name in names if _is_text(name) or (headless and len(name.split()) > 1)}
+    listed = ", ".join(f"({len(name)} characters)" if name in hidden else repr(name) for name in names[:_MAX_LISTED])
+    listed += f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    listed = f"[{listed}]" if wanted is None else listed + _nearest([*filterfalse(hidden.__contains__, names)], wanted)
+    return listed + (" (the first line must hold the column names)" if headless else "")
+
+
+def _is_text(name: Any) -> bool:
+    """Say whether a column's name reads as a text, a number that is somebody's or an address of e-mail."""
+    name = str(name)
+    many = len(name) > _MAX_NAME_CHARS or len(name.split()) > _MAX_NAME_WORDS or "@" in name
+    return many or sum(map(str.isdigit, name)) > _MAX_NAME_DIGITS
+
+
 def cut(name: Any) -> str:
-    """Cut a name or value to be shown: in a file without a header a column's name is a question's words."""
+    """Cut a value to be shown; for the name of a column see `shown`."""
     text = str(name)
     return text if len(text) <= _MAX_REPR_CHARS else text[: _MAX_REPR_CHARS - 1] + "…"
 
@@ -129,6 +155,9 @@ def listing(known: Iterable[Any], wanted: Any) -> str:
     """List the first known values, and the one nearest to what was wanted."""
     values = sorted(known, key=str) if isinstance(known, set | frozenset) else list(known)
     rest = f" and {len(values) - _MAX_LISTED} more" if len(values) > _MAX_LISTED else ""
-    near = difflib.get_close_matches(str(wanted), list(map(str, values)), 1)
-    hint = f" (did you mean {cut(repr(near[0]))}?)" if near else ""
-    return ", ".join(cut(repr(value)) for value in values[:_MAX_LISTED]) + rest + hint
+    return ", ".join(cut(repr(value)) for value in values[:_MAX_LISTED]) + rest + _nearest(values, wanted)
+
+
+def _nearest(known: Iterable[Any], wanted: Any) -> str:
+    near = difflib.get_close_matches(str(wanted), list(map(str, known)), 1)
+    return f" (did you mean {cut(repr(near[0]))}?)" if near else ""

@@ -221,7 +221,7 @@ def _faults(row: int, cells: Any, columns: list[str] | None) -> list[Fault]:
     named = [] if columns is None else zip(columns, cells, strict=True)
     nul = Fault(row, None, checks.SAFE)
     found = [(column, nul if isinstance(cell, str) and "\0" in cell else cell) for column, cell in named]
-    return [Fault(row, checks.cut(column), cell.problem) for column, cell in found if isinstance(cell, Fault)]
+    return [Fault(row, checks.shown(column), cell.problem) for column, cell in found if isinstance(cell, Fault)]
 
 
 def _lines(stream: Iterable[bytes], name: str) -> Iterator[str]:

@@ -90,7 +90,7 @@ def read_labelled(
     flags = as_text(frame.get(OUT_OF_SCOPE_COLUMN, pd.Series("", frame.index))).str.lower()
     faults = [Fault(None, None, "must have a row or more")] if frame.empty else []
     if text not in frame:
-        faults.append(Fault(None, text, f"must exist; the columns are {list(map(str, frame.columns))}"))
+        faults.append(Fault(None, text, f"must exist; the columns are {checks.column_names(frame.columns)}"))
     faults += [Fault(None, None, absent)] if absent else []
     bad = np.flatnonzero(~flags.isin(["true", "false", ""])) + 1
     faults += [Fault(row, OUT_OF_SCOPE_COLUMN, "must be true or false") for row in bad.tolist()]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from triage.dataset import Taxonomy, read_questions
+from triage.dataset import Taxonomy, checks, read_questions
 from triage.decision import FORWARD
 from triage.errors import DatasetError, Fault
 from triage.register import BODY, Register
@@ -130,7 +130,8 @@ def _add_neighbours(
     """Add what another desk forwards to agencies that this one forwards to as well."""
     absent = [name for name in ("jurisdiction", "agency") if name not in rows.columns]
     if absent:
-        faults = [Fault(None, name, f"must be a column, got {list(rows.columns)}") for name in absent]
+        problem = f"must be a column, got {checks.column_names(rows.columns)}"
+        faults = [Fault(None, name, problem) for name in absent]
         raise DatasetError(source="neighbours", faults=faults)
     if "agency" not in columns:
         return

@@ -186,7 +186,8 @@ def out_of_scope_texts(oos: Any, text: str) -> list[str]:
     if isinstance(oos, (str, Path, pd.DataFrame)):
         rows = read_table(oos)
         if text not in rows.columns:
-            raise DatasetError(source="oos", faults=[Fault(None, text, f"must be a column, got {list(rows.columns)}")])
+            problem = f"must be a column, got {checks.column_names(rows.columns)}"
+            raise DatasetError(source="oos", faults=[Fault(None, text, problem)])
         return check_texts(rows[text])
     return check_texts(oos)
 

@@ -304,7 +304,7 @@ class Triager:
         if isinstance(texts, pd.DataFrame):
             if text not in texts.columns:
                 raise ValueError(
-                    f"the table must have a column {text!r}, got {list(map(str, texts.columns))}; name it by text="
+                    f"the table must have a column {text!r}, got {checks.column_names(texts.columns)}; name it by text="
                 )
             if isinstance(as_of, str) and as_of in texts.columns and as_of != text:
                 as_of = [None if checks.is_missing(day) else day for day in texts[as_of]]
