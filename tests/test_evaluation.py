@@ -496,6 +496,7 @@ def test_near_duplicates_of_training_are_a_slice_and_listed() -> None:
     assert (leak["row"], leak["like_row"], leak["like_id"], leak["similarity"]) == (1, 2, "t2", 1.0)
     leaked = result.slices[result.slices["column"] == "near duplicate in training"]
     assert leaked[["value", "n", "n_right"]].to_numpy().tolist() == [["no", 1, 0], ["yes", 1, 1]]
+    assert " near duplicate in training " in result.summary()
     with pytest.raises(DatasetError, match=r"train: 1 fault\n.*column 'text': must exist"):
         evaluate(FakeTriager(), questions(), train=pd.DataFrame({"body": ["a"]}))
 

@@ -15,6 +15,7 @@ from triage.register import BODY
 
 _HARDEST = 5  # classes that the summary names
 _SUMMARY_SLICES = ("style", "asker", LEAK_SLICE)
+_NAME_CHARS = 40  # of a value in the summary; "near duplicate in training" must be whole
 _MOST_CLASSES = 50  # of a target whose classes a bundle keeps
 _KEPT = ("targets", "classes", "slices", "reliability", "promises", "reasons")
 _KEPT_SLICES = ("style", "asker", "length", LEAK_SLICE)
@@ -175,4 +176,4 @@ def _table(frame: pd.DataFrame, names: list[str]) -> str:
     for name, (part, whole) in SHARES.items():
         shown[name] = [share_text(*pair) for pair in zip(frame[part], frame[whole], strict=True)]
     measures = [name for name in ("macro_f1", "ece", "ece_by_chance", "brier") if name in frame]
-    return shown.join(frame[measures].map("{:.3f}".format)).to_string(index=False, max_colwidth=24)
+    return shown.join(frame[measures].map("{:.3f}".format)).to_string(index=False, max_colwidth=_NAME_CHARS)
