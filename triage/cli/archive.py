@@ -13,7 +13,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from triage.cli.terminal import FormatOption, Lines, cut, day_option, emit, guard, note, safe, share, show
+from triage.cli.terminal import (
+    FormatOption,
+    Lines,
+    cut,
+    day_option,
+    emit,
+    guard,
+    language_option,
+    note,
+    safe,
+    share,
+    show,
+)
 from triage.errors import TriageError
 
 if TYPE_CHECKING:
@@ -85,7 +97,7 @@ def add(
     with guard():
         from triage.archive import Archive
 
-        with Archive(archive, language=language) as store:
+        with Archive(archive, language=language_option(language)) as store:
             done = store.add({"id": uuid.uuid4().hex, **cells}, near_duplicates=near_duplicates.value)
         if not (done.added or done.unchanged):
             (near,) = done.near_duplicates
@@ -176,7 +188,7 @@ def import_file(
     with guard():
         from triage.archive import Archive
 
-        with Archive(archive, language=language) as store, _working(f"importing {file}"):
+        with Archive(archive, language=language_option(language)) as store, _working(f"importing {file}"):
             done = store.import_table(file, near_duplicates=near_duplicates.value)
         emit(map(asdict, done.near_duplicates))
         stored = "stored as well" if near_duplicates is NearDuplicates.STORE else "not stored"

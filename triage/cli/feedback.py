@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from triage.cli.desk import EncoderOption, load_desk
-from triage.cli.terminal import Lines, TextOption, cut, emit, guard, note, safe, show
+from triage.cli.terminal import Lines, TextOption, cut, emit, guard, language_option, note, safe, show
 from triage.errors import TriageError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def add(
             raise typer.BadParameter("--confirm-rest needs --model")
         if encoder is not None and model is None:
             raise typer.BadParameter("--encoder needs --model")
+        language = language_option(language)
         from triage.feedback import FeedbackLog
 
         words = question if question is not None else _question_of(file, str(id), text)  # type: ignore[arg-type]

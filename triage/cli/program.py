@@ -1,4 +1,7 @@
-"""The program ``triage``: train, predict, evaluate, compare, next, similar, archive, register, retrain-check.
+"""The program ``triage``.
+
+Its commands are train, predict, evaluate, compare, next, similar, archive, register, retrain-check, drift, feedback,
+and check-data.
 
 Heavy imports stay inside the commands, so that help and usage errors come at once. Answers go to standard output,
 everything else to standard error; an error is one line and never a question's words.
@@ -29,6 +32,7 @@ from triage.cli.terminal import (
     day_option,
     emit,
     guard,
+    names_option,
     note,
     safe,
     show,
@@ -45,8 +49,9 @@ if TYPE_CHECKING:
 _MATTER = ("matter_id", "names", "probability", "agrees", "legal_basis", "confidence", "valid_from", "valid_to")
 RANKED = 3  # labels of a ranking that are written without --full
 
+_PRINTED = {"full": "--full", "format": "--format", "k": "-k", "language": "--language"}  # options of printed answers
+
 WORSE = 3  # exit code of a comparison that the new desk loses
-_OUTPUTS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 
 app = typer.Typer(
     name="triage",
@@ -82,8 +87,8 @@ app.command("check-data")(quality.check_data)
 def main() -> None:
     """Run the program.
 
-    The exit code is 0 done, 1 an error, 2 wrong usage, 3 a worse desk (compare) or one to train again (drift), 130
-    interrupted, 141 reader gone.
+    The exit code is 0 done, 1 an error, 2 wrong usage, 3 a worse desk (compare), one to train again (drift) or a
+    finding that must not be (check-data --fail-on), 130 interrupted, 141 reader gone.
     """
     try:
         app()
@@ -136,6 +141,7 @@ def train(
 
 @app.command()
 def predict(
+    context: typer.Context,
     model: ModelArgument,
     file: Annotated[
         str, typer.Argument(help="CSV, TSV, JSONL, Parquet or XLSX; .txt or - (standard input): a question a line.")
@@ -158,8 +164,10 @@ def predict(
         day = day_option(as_of)
         if output is not None:
             check_output(output)
+            refuse_with_output(context)
 
         triager = load_desk(model, encoder, archive)
+        language = names_option(language, triager)
         chunks = watch(read(file, text))
         if output is not None:
             write_table(triager, chunks, output, text=text, as_of=day)
@@ -394,27 +402,55 @@ def _evidence(result: TriageResult) -> dict[str, Any]:
 
 
 def write_table(triager: Triager, chunks: Iterable[Chunk], output: Path, *, text: str, as_of: str | None) -> None:
-    """Write input columns and predictions side by side; an input column of the same name becomes NAME_given."""
+    """Write input columns and predictions side by side; an input column of the same name becomes NAME_given.
+
+    Where that is a column as well, ``_given`` is added until the name is free.
+    """
     import pandas as pd
 
     from triage.dataset import write_table
 
-    frames = []
+    parts = []
     for chunk in chunks:
         given = chunk.frame if chunk.frame is not None else pd.DataFrame({"line": chunk.ids, text: chunk.texts})
         given = given.reset_index(drop=True)
         found = triager.predict_frame(chunk.texts, as_of=as_of).reset_index(drop=True)
-        taken = {column: f"{column}_given" for column in given.columns if column in found.columns}
-        frames.append(pd.concat([given.rename(columns=taken), found], axis=1))
+        parts.append((given, found))
+    names = _free_names(
+        {str(name) for given, _ in parts for name in given}, {str(name) for _, found in parts for name in found}
+    )
+    frames = [pd.concat([given.rename(columns=names), found], axis=1) for given, found in parts]
     write_table(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(), output)
     note(f"{output}: {sum(map(len, frames)):,} rows")
 
 
+def _free_names(given: set[str], found: set[str]) -> dict[str, str]:
+    """Return new names for the input columns that predictions are named like."""
+    names: dict[str, str] = {}
+    for column in sorted(given & found):
+        name = f"{column}_given"
+        while name in given or name in found or name in names.values():
+            name += "_given"
+        names[column] = name
+    return names
+
+
 def check_output(output: Path, option: str = "--output") -> None:
     """Find out before the work whether the table can be written after it."""
-    if output.suffix.lower() not in _OUTPUTS and not output.name.lower().endswith(".gz"):
-        raise typer.BadParameter(f"{option} must end in one of {', '.join(_OUTPUTS)}, got {output.name!r}")
+    from triage.dataset.files import ending_problem
+
+    problem = ending_problem(output)
+    if problem:
+        raise typer.BadParameter(f"{option} {problem}")
     check_folder(output)
+
+
+def refuse_with_output(context: typer.Context) -> None:
+    """Refuse the options that say how answers are printed: a table holds none of it."""
+    sources = {option: context.get_parameter_source(name) for name, option in _PRINTED.items()}
+    given = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        raise typer.BadParameter(f"--output must be given without {', '.join(given)}, which say what is printed")
 
 
 def check_folder(output: Path) -> None:

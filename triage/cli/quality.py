@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from triage.cli.terminal import Lines, TextOption, cut, emit, guard, note, safe, show
+from triage.cli.terminal import Lines, TextOption, cut, emit, guard, language_option, note, safe, show
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,8 +81,8 @@ def check_data(
         from triage.quality import check
 
         path = file / "recipe.toml" if file.is_dir() else file
-        given: dict[str, Any] = {"text": text, "targets": target, "groups": groups, "language": language}
-        given |= {"register": register, "taxonomy": taxonomy}
+        given: dict[str, Any] = {"text": text, "targets": target, "groups": groups}
+        given |= {"register": register, "taxonomy": taxonomy, "language": language_option(language)}
         given = {name: value for name, value in given.items() if value is not None}
         if path.suffix.lower() == ".toml":
             table, options = _of_recipe(path, text)

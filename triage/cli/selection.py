@@ -20,6 +20,7 @@ from triage.cli.terminal import (
     day_option,
     emit,
     guard,
+    names_option,
     note,
     safe,
     show,
@@ -54,7 +55,7 @@ def next_(
         ),
     ] = None,
     as_of: AsOfOption = None,
-    random_state: Annotated[int, typer.Option("--random-state", metavar="SEED", help="Breaks ties.")] = 0,
+    random_state: Annotated[int, typer.Option("--random-state", metavar="SEED", min=0, help="Breaks ties.")] = 0,
     encoder: EncoderOption = None,
     language: LanguageOption = None,
     format: Annotated[
@@ -68,6 +69,7 @@ def next_(
         from triage.selection import FACTS, select, why
 
         triager = load_desk(model, encoder)
+        language = names_option(language, triager)
         for name in target or ():
             if name not in triager.targets:
                 raise typer.BadParameter(f"--target must be one of {', '.join(triager.targets)}, got {name!r}")

@@ -20,6 +20,8 @@ from triage.errors import DatasetError, RecipeError, TriageError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from triage.triager import Triager
+
 _MAX_FAULTS = 50
 _WIDTH = 100  # of a table that goes to a file or a pipe
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -53,6 +55,33 @@ def day_option(value: str | None, option: str = "--as-of") -> str | None:
         return date.fromisoformat(value).isoformat()
     except ValueError:
         raise typer.BadParameter(f"{option} must be an ISO date such as 2025-10-01, got {value!r}") from None
+
+
+def language_option(value: str | None) -> str | None:
+    """Return the language of texts given on the command line, checked."""
+    if value is None:
+        return None
+    from triage.text.languages import known_languages
+
+    if value not in known_languages():
+        raise typer.BadParameter(f"--language must be one of {', '.join(known_languages())}, got {value!r}")
+    return value
+
+
+def names_option(value: str | None, triager: Triager) -> str | None:
+    """Return the language of names given on the command line, checked: the desk must have names in it."""
+    if value is None:
+        return None
+    taxonomy = triager.taxonomy
+    if taxonomy is None:
+        raise typer.BadParameter(f"--language must be left out, as MODEL has no taxonomy with names, got {value!r}")
+    named = [topic.names for topic in taxonomy.topics]
+    for names in (taxonomy.jurisdictions, taxonomy.levels, taxonomy.agencies):
+        named += names.values()
+    known = sorted({code for names in named for code in names})
+    if value not in known:
+        raise typer.BadParameter(f"--language must be one of {', '.join(known)}, got {value!r}")
+    return value
 
 
 # Answers out

@@ -380,3 +380,12 @@ def _loss_in(kind: str) -> checks.Problem:
         return checks.SAFE + f", nor what XLSX cannot keep, nor over {_MAX_XLSX_CHARS:,} characters" * (kind == "xlsx")
 
     return problem
+
+
+def ending_problem(path: str | Path) -> str | None:
+    """Say what a path must end in so that `write_table` can write it; None where it does."""
+    try:
+        _format_of(Path(path), None)
+    except DatasetError:
+        return f"must end in one of {', '.join(_FORMATS)}, text also with .gz, got {Path(path).name!r}"
+    return None
