@@ -8,13 +8,15 @@ from triage.errors import RecipeError
 from triage.recipe import read_recipe, train_recipe
 
 ROWS = [
-    f"{text} {number},{topic},one" for topic, text in (("card", "my card"), ("tax", "tax on")) for number in range(6)
+    f"{text} {number},{topic},one,train"
+    for topic, text in (("card", "my card"), ("tax", "tax on"))
+    for number in range(6)
 ]
 
 
 @pytest.fixture(autouse=True)
 def _questions(tmp_path):
-    (tmp_path / "questions.csv").write_text("\n".join(["text,topic,same", *ROWS]), "utf-8")
+    (tmp_path / "questions.csv").write_text("\n".join(["text,topic,same,split", *ROWS]), "utf-8")
 
 
 def write(folder, more="", data="", before=""):
@@ -54,6 +56,12 @@ def test_data_of_another_kind_are_named(tmp_path, line, problem):
     else:
         path = write(tmp_path, data=line)
     assert problems(path) == [f"[data] {problem}"]
+
+
+@pytest.mark.parametrize("key", ["train_on", "measure_on"])
+def test_split_that_is_none_is_named(tmp_path, key):
+    (problem,) = problems(write(tmp_path, data=f'split = "split"\n{key} = ["valid", "vaild"]'))
+    assert problem == f"[data] {key} must name splits, of train, valid, test, got ['vaild']"
 
 
 @pytest.mark.parametrize("share", ["95", '"0.9"', "true", "0", "1", "1.0", "nan", "[0.9]", "2025-01-01"])
@@ -136,6 +144,7 @@ def test_program_words_a_recipe_with_faults(tmp_path):
     [
         ('groups = "nope"', "groups must name a column of the table, got 'nope'"),
         ('targets = ["same"]', "target 'same' must have at least two classes"),
+        ('split = "split"\nmeasure_on = ["test"]', "measure_on must name a split with questions, got ['test']"),
     ],
 )
 def test_program_words_what_only_the_table_shows(tmp_path, data, problem):

@@ -353,6 +353,7 @@ def test_groups_that_are_no_column_are_refused(questions):
         ({"C": -1.0}, "C must be a finite number above 0, got -1.0"),
         ({"C": 0}, "C must be a finite number above 0, got 0"),
         ({"C": float("inf")}, "C must be a finite number above 0, got inf"),
+        ({"C": 10**400}, "C must be a finite number above 0, got 10"),
         ({"C": "8"}, "C must be a finite number above 0, got '8'"),
         ({"min_df": 0}, r"min_df must be a whole number in \[1, 1000000\], got 0"),
         ({"n_folds": 1}, "n_folds must be a whole number, at least 2, got 1"),

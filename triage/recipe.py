@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from triage.dataset import OUT_OF_SCOPE_COLUMN, REGISTER_TARGETS, read_abbreviations, read_questions, read_table
+from triage.dataset import (
+    OUT_OF_SCOPE_COLUMN,
+    REGISTER_TARGETS,
+    SPLITS,
+    read_abbreviations,
+    read_questions,
+    read_table,
+)
 from triage.encoder import CachedEncoder, Encoder, open_encoder
 from triage.errors import RecipeError, TriageError
 from triage.text.languages import known_languages
@@ -168,6 +175,10 @@ def _contradictions(tables: dict[str, dict[str, Any]]) -> Iterator[str]:
             yield "[promise] reuse needs an archive of answers; name it in [data]"
         if "reasks" in data:
             yield "[data] reasks needs the archive of answers that are asked again; name it too"
+    for key in ("train_on", "measure_on"):
+        unknown = {*data[key]} - {*SPLITS} if "split" in data and _is(data.get(key), _TEXTS) else ()
+        if unknown:
+            yield f"[data] {key} must name splits, of {', '.join(SPLITS)}, got {sorted(unknown)}"
     targets = data.get("targets", _TARGETS)
     if _is(targets, _LABELS):
         known = [*targets, *(REGISTER_TARGETS if "register" in data else ()), "reuse"]
@@ -204,18 +215,21 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
         If a table has faults.
     """
     recipe = read_recipe(path)
-    return _trained(recipe, _questions(recipe), progress)
+    return _trained(recipe, _to_train_on(recipe, _questions(recipe)), progress)
 
 
 def _questions(recipe: Recipe) -> pd.DataFrame:
-    """Return the questions to train on."""
+    """Return the questions of all splits."""
     data = recipe.data
-    questions = read_questions(
+    return read_questions(
         recipe.path.parent / data["questions"],
         text=data.get("text", "text"),
         targets=data.get("targets", _TARGETS),
         split=data.get("split"),
     )
+
+
+def _to_train_on(recipe: Recipe, questions: pd.DataFrame) -> pd.DataFrame:
     return _of_splits(questions, recipe).reset_index(drop=True)
 
 
@@ -292,11 +306,13 @@ def train_and_measure(path: str | Path, *, progress: Callable[[str], None] | Non
     splits, column = recipe.data.get("measure_on"), recipe.data.get("split")
     if splits and (column is None or {*splits} & {*recipe.data.get("train_on", ["train"])}):
         raise RecipeError(path=path, problems=["[data] measure_on needs split, and other splits than train_on"])
-    triager = train_recipe(path, progress=progress)
+    questions = _questions(recipe)
+    if splits and not questions[column].isin(splits).any():
+        raise RecipeError(path=path, problems=[f"[data] measure_on must name a split with questions, got {splits}"])
+    triager = _trained(recipe, _to_train_on(recipe, questions), progress)
     if not splits:
         return triager
     text = recipe.data.get("text", "text")
-    questions = read_table(recipe.path.parent / recipe.data["questions"])  # checked by train_recipe
     parts = [questions[questions[column].isin(splits)]]
     messages = recipe.file("oos")
     if messages is not None:
@@ -351,7 +367,7 @@ def learning_curve(
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise ValueError(f"fractions must be in (0, 1], got {list(fractions)}")
     recipe = read_recipe(path)
-    questions = _questions(recipe)
+    questions = _to_train_on(recipe, _questions(recipe))
     order = np.random.default_rng(random_state).permutation(len(questions))
     parts = []
     for fraction in sorted(fractions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
@@ -155,7 +156,7 @@ def _wanted(name: str, value: Any) -> tuple[str, bool]:
         right = right and shortest <= value[0] <= value[1] <= longest
         return f"two whole numbers, ascending, in [{shortest}, {longest}]", right
     if name == "C":
-        return "a finite number above 0", _is_number(value) and 0 < value < math.inf
+        return "a finite number above 0", _is_number(value) and 0 < value <= sys.float_info.max
     if name == "encoder_weight":
         low, high = _WEIGHTS
         return f"a number in [{low:g}, {high:g}]", _is_number(value) and low <= value <= high
