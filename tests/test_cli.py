@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 import triage
 from triage import cli
 from triage.cli import questions, terminal
+from triage.dataset import write_table
 from triage.errors import BundleError
 from triage.records import Decision, Suggestion, TriageResult
 from triage.training.tables import out_of_scope_texts
@@ -140,6 +142,56 @@ def test_predict_names_rows_by_id_or_number(tmp_path):
 
 
 @pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("ids", "told"),
+    [
+        (["a", None, ""], ["a", None, None]),
+        ([1, None, 3], [1, None, 3]),
+        ([0.5, float("inf"), None], [0.5, None, None]),
+        (pd.to_datetime(["2025-07-01", None, None]), ["2025-07-01 00:00:00", None, None]),
+    ],
+)
+def test_absent_id_is_null(tmp_path, ids, told):
+    pd.DataFrame({"id": ids, "text": ["one"] * 3}).to_parquet(tmp_path / "q.parquet")
+    result = run("predict", "m", tmp_path / "q.parquet")
+    found = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
+    assert [record["id"] for record in found] == told
+    assert "nan" not in run("predict", "m", tmp_path / "q.parquet", "--format", "table").stdout.lower()
+
+
+@pytest.mark.usefixtures("fake")
+def test_rows_are_named_alike_in_all_chunks(tmp_path, monkeypatch):
+    monkeypatch.setattr(questions, "CHUNK_ROWS", 2)
+    source = tmp_path / "q.jsonl"
+    source.write_text('{"text": "one", "id": 1}\n' + '{"text": "one"}\n' * 4, "utf-8")
+    assert [record["id"] for record in records(run("predict", "m", source))] == ["1", None, None, None, None]
+
+
+@pytest.mark.usefixtures("fake")
+def test_gap_in_a_categorical_column_goes_to_review(tmp_path):
+    pd.DataFrame({"text": pd.Categorical(["one", None])}).to_parquet(tmp_path / "q.parquet")
+    found = records(run("predict", "m", tmp_path / "q.parquet"))
+    assert [record["route"] for record in found] == ["answer", "review"]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(("cell", "kind"), [(["a"], "ndarray"), ({"a": 1}, "dict"), (b"a", "bytes")])
+def test_list_or_object_in_the_place_of_a_text_is_a_fault(tmp_path, monkeypatch, cell, kind):
+    monkeypatch.setattr(questions, "CHUNK_ROWS", 1)
+    pd.DataFrame({"text": [None, cell]}).to_parquet(tmp_path / "q.parquet")
+    result = run("predict", "m", tmp_path / "q.parquet")
+    assert result.exit_code == 1
+    assert f"q.parquet: 1 fault\n  row 2, column 'text': must be text, got {kind}" in result.stderr
+
+
+@pytest.mark.parametrize("cells", [[1, 20], [1.5, 2.0], [True, False]])
+def test_numbers_and_booleans_are_read_as_text(tmp_path, cells):
+    pd.DataFrame({"text": cells}).to_parquet(tmp_path / "q.parquet")
+    (chunk,) = questions.read(str(tmp_path / "q.parquet"), "text")
+    assert chunk.texts == list(map(str, cells))
+
+
+@pytest.mark.usefixtures("fake")
 def test_full_line_is_the_whole_result():
     (found,) = records(run("predict", "m", "--full", "-k", 1, stdin="one"))
     assert found.pop("line") == 1
@@ -169,6 +221,24 @@ def test_slow_writer_is_answered_at_once():
         assert next(chunks).texts == ["one"]
         out.write(b"two\n")
         assert next(chunks).texts == ["two"]
+
+
+def test_lines_that_arrived_together_are_one_chunk():
+    reader, writer = os.pipe()
+    with open(reader, "rb") as stream, open(writer, "wb", buffering=0) as out:
+        chunks = questions.read_lines(stream)
+        out.write(b"one\r\n\n" * 40 + b"ha")
+        assert next(chunks).texts == ["one", ""] * 40
+        out.write(b"lf\nlast")
+        out.close()
+        (chunk,) = chunks
+        assert (chunk.ids, chunk.texts) == ([81, 82], ["half", "last"])
+
+
+def test_long_line_is_read_whole(monkeypatch):
+    monkeypatch.setattr(questions, "_READ_BYTES", 3)
+    (chunk,) = questions.read_lines(io.BytesIO(b"12345678\n\n1\n23"))
+    assert chunk.texts == ["12345678", "", "1", "23"]
 
 
 def test_emit_escapes_what_utf8_cannot_hold(capsysbinary):
@@ -406,6 +476,37 @@ def test_evaluate_of_an_unknown_split_is_wrong_usage(model, tmp_path):
     done = program("evaluate", model, source, "--split", "valid")
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
+    with pytest.raises(typer.BadParameter, match=r"^--split must be one of \['test'\] in t.csv, got 'valid'$"):
+        questions.rows_of_split(pd.DataFrame({"split": ["test"]}), "valid", "t.csv")
+
+
+def test_split_of_a_table_without_one_names_option_and_columns():
+    message = r"^--split needs a column 'split' in t.csv, got \['text'\]; leave the option out$"
+    with pytest.raises(typer.BadParameter, match=message):
+        questions.rows_of_split(pd.DataFrame({"text": ["a"]}), "test", "t.csv")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_faults_of_a_split_are_told_by_the_rows_of_the_file(model, tmp_path, command):
+    source = tmp_path / "q.csv"
+    source.write_text("text,topic,out_of_scope,split\nbeer,licence,,train\nrent,tax,,test\nrent,tax,x,test\n", "utf-8")
+    models = [model] * (1 + (command == "compare"))
+    lines = only_error(run(command, *models, source, "--split", "test"))
+    assert lines[0] == f"triage: error: {source}: 1 fault"
+    assert lines[1] == "  row 3, column 'out_of_scope': must be true or false"
+
+
+def test_boolean_labels_are_measured_alike_in_every_format(tmp_path):
+    rows = [
+        {"text": f"{text} {i}", "urgent": topic == "tax"} for topic in TOPICS for i, text in enumerate(TOPICS[topic])
+    ]
+    triage.train(pd.DataFrame(rows), targets=["urgent"]).save(tmp_path / "desk")
+    found = []
+    for kind in ("csv", "jsonl", "parquet"):
+        write_table(pd.DataFrame(rows), tmp_path / f"q.{kind}")
+        found += records(run("evaluate", tmp_path / "desk", tmp_path / f"q.{kind}", "--format", "json"))
+    assert found[0] == found[1] == found[2]
+    assert found[0]["targets"][0]["accuracy"] == 1
 
 
 def test_program_refuses_a_folder_that_is_no_model(tmp_path):

@@ -26,7 +26,9 @@ from triage.dataset import (
     fingerprint,
     iter_rows,
     iter_texts,
+    part_of,
     read_abbreviations,
+    read_labelled,
     read_questions,
     read_register_table,
     read_table,
@@ -59,6 +61,25 @@ def questions(**columns: list[Any]) -> pd.DataFrame:
     return pd.DataFrame({**good, **columns})
 
 
+# read_labelled
+
+
+def test_faults_of_a_part_are_told_by_the_rows_of_its_file() -> None:
+    frame = pd.DataFrame({"text": list("abcd"), "date": ["", "x", "", "y"]})
+    part = part_of(frame, "q.csv", np.array([True, False, True, True])).reset_index(drop=True)
+    with pytest.raises(DatasetError, match=r"^q.csv: 1 fault\n  row 4, column 'date': must be an ISO date"):
+        read_labelled(part, "text", {}, {}, dated=True)
+    with pytest.raises(DatasetError, match=r"^q.csv: 2 faults\n  row 2, column 'date'.*\n  row 4"):
+        read_labelled(part_of(frame, "q.csv"), "text", {}, {}, dated=True)
+    assert (frame.attrs, part["text"].tolist()) == ({}, ["a", "c", "d"])
+
+
+@pytest.mark.parametrize(("cell", "kind"), [(["a"], "list"), ({"a": 1}, "dict"), (b"a", "bytes")])
+def test_labelled_text_must_not_be_a_list_or_object(cell: Any, kind: str) -> None:
+    with pytest.raises(DatasetError, match=f"row 2, column 'text': must be text, got {kind}"):
+        read_labelled(pd.DataFrame({"text": [1.5, cell, None]}), "text", {}, {}, dated=False)
+
+
 # read_table
 
 
@@ -82,7 +103,7 @@ def test_json_lines_keep_lists_and_gaps_and_make_numbers_text() -> None:
     lines = '{"a": 1.50, "b": true, "c": null}\n\n{"a": [1, "x"], "d": "y"}\n'
     read = read_table(stream(lines), format="jsonl")
     assert read.to_dict("records") == [
-        {"a": "1.50", "b": "true", "c": None, "d": None},
+        {"a": "1.50", "b": "True", "c": None, "d": None},
         {"a": ["1", "x"], "b": None, "c": None, "d": "y"},
     ]
 
@@ -405,6 +426,27 @@ def test_chunks_together_are_the_table(tmp_path: Path, ending: str) -> None:
     assert [len(chunk) for chunk in chunks] == [2, 2, 1]
     assert list(pd.concat(chunks).index) == [0, 1, 2, 3, 4]
     assert list(pd.concat(chunks)["text"]) == list("abcde")
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 3, 7, 100])
+def test_key_absent_from_a_whole_chunk_of_json_lines_is_a_gap(chunk_rows: int) -> None:
+    rows = [{"n": 0}, {}, {"text": "a"}, {}, {"n": 1}, {}, {"text": "b"}, {}, {}]
+    content = "".join(json.dumps(row) + "\n" for row in rows)
+    chunks = list(iter_rows(stream(content), "text", chunk_rows, format="jsonl"))
+    texts = [cell for chunk in chunks for cell in chunk["text"]]
+    assert texts == [None, None, "a", None, None, None, "b", None, None]
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 3, 100])
+def test_key_absent_from_all_json_lines_is_an_absent_column(chunk_rows: int) -> None:
+    with pytest.raises(DatasetError, match="column 'text': must be there; the columns are 'n'"):
+        next(iter_rows(stream('{"n": 1}\n' * 9), "text", chunk_rows, format="jsonl"))
+
+
+def test_booleans_read_alike_from_every_format(tmp_path: Path) -> None:
+    for kind in FORMATS:
+        write_table(pd.DataFrame({"urgent": [True, False]}), tmp_path / f"b.{kind}")
+        assert list(map(str, read_table(tmp_path / f"b.{kind}")["urgent"])) == ["True", "False"]
 
 
 def test_chunks_do_not_read_ahead() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import select
 import sys
 import time
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 CHUNK_ROWS = 2000
 CHUNK_CHARS = 2_000_000
-_WAIT_S = 0.05  # how long a chunk waits for a slow writer before it is answered as it is
+_READ_BYTES = 1 << 20
+_WAIT_S = 0.01  # how long a chunk waits for a slow writer before it is answered as it is
 _QUIET_S = 1.0  # work that is done by then shows no progress
 
 
@@ -53,16 +55,39 @@ def read_lines(stream: BinaryIO) -> Iterator[Chunk]:
 
     numbers: list[Any] = []
     texts: list[str] = []
-    chars = 0
-    for number, line in iter_texts(stream):
+    chars = n_left = 0
+
+    def arrived() -> Iterator[bytes]:
+        nonlocal n_left
+        for lines in _read_together(stream):
+            n_left = len(lines)
+            for line in lines:
+                n_left -= 1
+                yield line
+
+    for number, line in iter_texts(arrived()):
         numbers.append(number)
         texts.append(line)
         chars += len(line)
-        if len(texts) >= CHUNK_ROWS or chars >= CHUNK_CHARS or _waits(stream):
+        if len(texts) >= CHUNK_ROWS or chars >= CHUNK_CHARS or (not n_left and _waits(stream)):
             yield Chunk("line", numbers, texts)
             numbers, texts, chars = [], [], 0
     if texts:
         yield Chunk("line", numbers, texts)
+
+
+def _read_together(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield the lines that arrive together; nothing stays in Python's buffer, where `_waits` would not see it."""
+    begun: list[bytes] = []  # of a long line
+    while content := stream.read1(_READ_BYTES):  # type: ignore[attr-defined]
+        *lines, rest = content.split(b"\n")
+        if lines:
+            lines[0] = b"".join([*begun, lines[0]])
+            begun = []
+            yield [line + b"\n" for line in lines]
+        begun.append(rest)
+    if last := b"".join(begun):
+        yield [last]
 
 
 def _waits(stream: BinaryIO) -> bool:
@@ -74,29 +99,48 @@ def _waits(stream: BinaryIO) -> bool:
 
 
 def _read_rows(file: str, text: str) -> Iterator[Chunk]:
-    from triage.dataset import iter_rows
+    from triage.dataset import checks, iter_rows
 
-    start = 1
+    start, named = 1, False
     for frame in iter_rows(file, text, CHUNK_ROWS):
-        cells = frame[text].where(frame[text].notna(), "").tolist()
-        texts = [cell if isinstance(cell, str) else str(cell) for cell in cells]
-        if "id" in frame.columns and text != "id":
-            yield Chunk("id", frame["id"].tolist(), texts, frame)
-        else:
-            yield Chunk("row", list(range(start, start + len(frame))), texts, frame)
+        checks.raise_if(checks.cell_faults(frame, text, checks.nested_problem, start), file)
+        texts = ["" if checks.is_missing(cell) else str(cell) for cell in frame[text].tolist()]
+        named = "id" in frame.columns and text != "id" if start == 1 else named  # all rows by id, or none
+        rows = list(range(start, start + len(frame)))
+        yield Chunk("id", _ids(frame), texts, frame) if named else Chunk("row", rows, texts, frame)
         start += len(frame)
+
+
+def _ids(frame: pd.DataFrame) -> list[Any]:
+    """Return what names the rows, None where nothing does; JSON has no NaN and no infinity."""
+    from triage.dataset import checks
+
+    if "id" not in frame.columns:
+        return [None] * len(frame)
+    ids = frame["id"].convert_dtypes() if frame["id"].dtype.kind == "f" else frame["id"]  # whole numbers beside a gap
+    return [None if checks.is_missing(cell) or _infinite(cell) else cell for cell in ids.tolist()]
+
+
+def _infinite(cell: Any) -> bool:
+    return isinstance(cell, float) and math.isinf(cell)
 
 
 def rows_of_split(frame: pd.DataFrame, split: str | None, source: str) -> pd.DataFrame:
     """Return the rows of one split, all without one."""
+    from triage.dataset import checks, part_of
+
     if split is None:
         if "split" in frame.columns:
             note(f"{source} has a column 'split'; all its rows are measured, those for training too (see --split)")
-        return frame
-    known = sorted(set(frame["split"].astype(str))) if "split" in frame.columns else []
-    if split not in known:
-        raise typer.BadParameter(f"must be one of {', '.join(known) or 'none (no column split)'}, got {split!r}")
-    return frame[frame["split"].astype(str) == split]
+        return part_of(frame, source)
+    if "split" not in frame.columns:
+        columns = checks.column_names(frame.columns)
+        raise typer.BadParameter(f"--split needs a column 'split' in {source}, got {columns}; leave the option out")
+    found = frame["split"].astype(str)
+    if split not in set(found):
+        known = checks.column_names(sorted(set(found)))
+        raise typer.BadParameter(f"--split must be one of {known} in {source}, got {split!r}")
+    return part_of(frame, source, (found == split).to_numpy())
 
 
 def watch(chunks: Iterable[Chunk]) -> Iterator[Chunk]:

@@ -47,7 +47,7 @@ def result_table(triager: Triager, chunk: Chunk, results: Sequence[TriageResult]
     table.add_column("what to do", ratio=4, overflow="fold")
     for key, text, result in zip(chunk.ids, chunk.texts, results, strict=True):
         question = _question_cell(text, result.suggestions)
-        table.add_row(safe(str(key)), question, _label_cell(result, name), _route_cell(result))
+        table.add_row("" if key is None else safe(str(key)), question, _label_cell(result, name), _route_cell(result))
     return table
 
 

@@ -36,13 +36,13 @@ def raise_if(faults: Sequence[Fault], source: str | Path) -> None:
         raise DatasetError(source=source, faults=sorted(faults, key=lambda fault: fault.row or 0))
 
 
-def cell_faults(frame: pd.DataFrame, column: str, problem: Problem) -> list[Fault]:
-    """Apply a check to every cell of a column, if it is there."""
+def cell_faults(frame: pd.DataFrame, column: str, problem: Problem, first: int = 1) -> list[Fault]:
+    """Apply a check to every cell of a column, if it is there; rows count from `first`."""
     if column not in frame.columns:
         return []
     cells = frame[column]
     cells = cells.convert_dtypes() if cells.dtype.kind == "f" else cells  # whole numbers beside a gap are whole
-    found = ((row, problem(cell)) for row, cell in enumerate(cells.tolist(), 1))
+    found = ((row, problem(cell)) for row, cell in enumerate(cells.tolist(), first))
     return [Fault(row, shown(column), what) for row, what in found if what]
 
 
@@ -55,6 +55,12 @@ def text_problem(cell: Any) -> str | None:
     if len(cell) > MAX_TEXT_CHARS:
         return f"must have at most {MAX_TEXT_CHARS:,} characters, got {len(cell):,}"
     return SAFE if UNSAFE.search(cell) else None
+
+
+def nested_problem(cell: Any) -> str | None:
+    """Check a cell that is read as text where numbers and days may stand as well."""
+    nested = isinstance(cell, bytes | bytearray | list | tuple | set | dict | np.ndarray)
+    return f"must be text, got {type(cell).__name__}" if nested else None
 
 
 def label_problem(known: Collection[Any] | None = None) -> Problem:

@@ -8,11 +8,11 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import date, datetime
 from gzip import GzipFile
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, BinaryIO, TypeAlias, cast
 
@@ -30,6 +30,7 @@ _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_XLSX = re.compile("[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]|_x[0-9A-Fa-f]{4}_")
 _MAX_XLSX_CHARS = 32_767
+_MAX_HEAD_ROWS = 10_000  # in which a column of JSON Lines is looked for
 _EMPTY = Fault(None, None, "must not be empty; a table has a header and rows")
 _DAMAGED = "but is damaged or of another kind"
 
@@ -80,7 +81,8 @@ def iter_rows(
     Yields
     ------
     DataFrame of at most chunk_rows rows
-        The index goes on counting from 0. Columns of JSON Lines are those of the chunk.
+        The index goes on counting from 0. Columns of JSON Lines are those of the chunk, and `text_column`, which one of
+        the first 10,000 rows must have.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def iter_rows(
     """
     if chunk_rows < 1:
         raise ValueError(f"chunk_rows must be at least 1, got {chunk_rows}")
-    for chunk in _read(source, format, chunk_rows):
+    for chunk in _read(source, format, chunk_rows, text_column):
         checks.raise_if(checks.absent_faults([text_column], chunk), name_of(source))
         yield chunk
 
@@ -174,8 +176,10 @@ def _optional(package: str, kind: str) -> Any:
 # Reading: a stream becomes rows (a list of cells, an object, or what is wrong with them), rows become frames
 
 
-def _read(source: Source, format: str | None, chunk_rows: int | None) -> Iterator[pd.DataFrame]:
-    # Yield the table in chunks, as one frame when `chunk_rows` is None.
+def _read(
+    source: Source, format: str | None, chunk_rows: int | None, wanted: str | None = None
+) -> Iterator[pd.DataFrame]:
+    # Yield the table in chunks, as one frame when `chunk_rows` is None; objects may lack the column wanted.
     name = name_of(source)
     kind, zipped = _format_of(source, format)
     with open(source, "rb") if isinstance(source, str | Path) else nullcontext(source) as stream:
@@ -184,7 +188,9 @@ def _read(source: Source, format: str | None, chunk_rows: int | None) -> Iterato
             return
         lines = _lines(GzipFile(fileobj=stream) if zipped else stream, name)
         if kind == "jsonl":
-            yield from _frames(None, _json_rows(lines), chunk_rows, name)
+            objects = _json_rows(lines)
+            head, known = _until(objects, wanted)
+            yield from _frames(None, chain(head, objects), chunk_rows, name, known)
             return
         rows = _xlsx_rows(stream, name) if kind == "xlsx" else _csv_rows(lines, _DELIMITERS[kind])
         header = next(rows, [])
@@ -194,16 +200,30 @@ def _read(source: Source, format: str | None, chunk_rows: int | None) -> Iterato
         yield from _frames(list(map(str, header)), rows, chunk_rows, name)
 
 
+def _until(objects: Iterator[Any], wanted: str | None) -> tuple[list[Any], list[str]]:
+    # Return the first objects up to one that has a key, and the key if there is one: no chunk alone can say so.
+    head = []
+    for record in islice(objects, 0 if wanted is None else _MAX_HEAD_ROWS):
+        head.append(record)
+        if isinstance(record, dict) and wanted in record:
+            return head, [str(wanted)]
+    return head, []
+
+
 def _frames(
-    columns: list[str] | None, rows: Iterator[Any], chunk_rows: int | None, name: str
+    columns: list[str] | None,
+    rows: Iterator[Any],
+    chunk_rows: int | None,
+    name: str,
+    known: Sequence[str] = (),
 ) -> Iterator[pd.DataFrame]:
-    # Collect rows into frames; without `columns` the rows are objects, and their own keys are the columns.
+    # Collect rows into frames; without `columns` the rows are objects, and their keys and the known are the columns.
     start = 0
     while (batch := list(islice(rows, chunk_rows))) or start == 0:
         checks.raise_if(
             [one for row, cells in enumerate(batch, start + 1) for one in _faults(row, cells, columns)], name
         )
-        keys = list(dict.fromkeys(key for record in batch for key in record)) if columns is None else columns
+        keys = columns or list(dict.fromkeys([*(key for record in batch for key in record), *known]))
         checks.raise_if(checks.column_faults(keys) if keys else [_EMPTY], name)
         records = [[row.get(key) for key in keys] for row in batch] if columns is None else batch
         index = pd.RangeIndex(start, start + len(batch))
@@ -268,7 +288,7 @@ def _json_rows(lines: Iterator[str]) -> Iterator[dict[str, Any] | str]:
             yield f"must be a JSON object on one line: {problem}"
         else:
             if isinstance(record, dict):
-                yield {key: str(cell).lower() if isinstance(cell, bool) else cell for key, cell in record.items()}
+                yield {key: str(cell) if isinstance(cell, bool) else cell for key, cell in record.items()}
             else:
                 yield 'must be a JSON object, such as {"text": "..."}, got another value'
 
