@@ -115,7 +115,7 @@ def test_output_that_can_be_written_is(desk, source, tmp_path, name):
 )
 def test_options_of_printed_answers_are_refused_with_output(desk, source, tmp_path, options, named):
     said = usage_error(run("predict", "m", source, "--output", tmp_path / "out.csv", *options))
-    assert f"--output must be given without {named}, which" in said
+    assert f"--output must be given without {named}: its table" in said
 
 
 def test_input_columns_that_are_named_like_predictions_get_a_free_name(desk, source, tmp_path):

@@ -450,7 +450,7 @@ def refuse_with_output(context: typer.Context) -> None:
     sources = {option: context.get_parameter_source(name) for name, option in _PRINTED.items()}
     given = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     if given:
-        raise typer.BadParameter(f"--output must be given without {', '.join(given)}, which say what is printed")
+        raise typer.BadParameter(f"--output must be given without {', '.join(given)}: its table has columns of its own")
 
 
 def check_folder(output: Path) -> None:
