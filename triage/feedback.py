@@ -384,7 +384,7 @@ class FeedbackLog:
             raise self._error("must be a file, but is a folder", "give the log's file")
         if not self.path.exists():
             if not create:
-                raise self._error("must be a log that exists", "check the path, or make one with create=True")
+                raise self._error("must be a log that exists", "check the path, or make one with FeedbackLog(path) or triage feedback add")
             head = self._read_head()
             if head is not None:
                 problem = f"must be there with {head.n_corrections} corrections, as its head says"
