@@ -164,7 +164,7 @@ def predict(
         day = day_option(as_of)
         if output is not None:
             check_output(output)
-            refuse_with_output(context)
+            note_unused(context)
 
         triager = load_desk(model, encoder, archive)
         language = names_option(language, triager)
@@ -445,12 +445,12 @@ def check_output(output: Path, option: str = "--output") -> None:
     check_folder(output)
 
 
-def refuse_with_output(context: typer.Context) -> None:
-    """Refuse the options that say how answers are printed: a table holds none of it."""
+def note_unused(context: typer.Context) -> None:
+    """Say which of the given options have no effect: a table holds nothing of how answers are printed."""
     sources = {option: context.get_parameter_source(name) for name, option in _PRINTED.items()}
     given = [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     if given:
-        raise typer.BadParameter(f"--output must be given without {', '.join(given)}: its table has columns of its own")
+        note(f"{', '.join(given)}: without effect, as the table of --output has columns of its own")
 
 
 def check_folder(output: Path) -> None:

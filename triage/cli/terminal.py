@@ -69,12 +69,10 @@ def language_option(value: str | None) -> str | None:
 
 
 def names_option(value: str | None, triager: Triager) -> str | None:
-    """Return the language of names given on the command line, checked: the desk must have names in it."""
-    if value is None:
-        return None
+    """Return the language of names given on the command line, checked: a desk with names must have them in it."""
     taxonomy = triager.taxonomy
-    if taxonomy is None:
-        raise typer.BadParameter(f"--language must be left out, as MODEL has no taxonomy with names, got {value!r}")
+    if value is None or taxonomy is None:
+        return value
     named = [topic.names for topic in taxonomy.topics]
     for names in (taxonomy.jurisdictions, taxonomy.levels, taxonomy.agencies):
         named += names.values()
