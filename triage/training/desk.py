@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triage.classifier import LOSSES, JointClassifier, fit_joint, softmax
-from triage.dataset import REGISTER_TARGETS, Taxonomy, fingerprint, read_questions
+from triage.dataset import REGISTER_TARGETS, Taxonomy, checks, fingerprint, read_questions
 from triage.decision import check_share, fit_threshold
 from triage.encoder import Encoder, open_encoder
 from triage.metrics import expected_calibration_error
@@ -174,7 +174,8 @@ def train(
     if taken := clashing([*columns]) + [target for target in columns if target == REUSE]:
         raise ValueError(f"a target must not be called {taken[0]!r}, as a column of predictions is; rename the column")
     if groups is not None and groups not in frame.columns:
-        raise ValueError(f"groups must name a column of the table, got {groups!r}; columns are {list(frame.columns)}")
+        there = checks.column_names(frame.columns)
+        raise ValueError(f"groups must name a column of the table, got {groups!r}; columns are {there}")
 
     gathered = gather(
         frame,
