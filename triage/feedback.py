@@ -384,7 +384,8 @@ class FeedbackLog:
             raise self._error("must be a file, but is a folder", "give the log's file")
         if not self.path.exists():
             if not create:
-                raise self._error("must be a log that exists", "check the path, or make one with FeedbackLog(path) or triage feedback add")
+                remedy = "check the path, or make one with FeedbackLog(path) or triage feedback add"
+                raise self._error("must be a log that exists", remedy)
             head = self._read_head()
             if head is not None:
                 problem = f"must be there with {head.n_corrections} corrections, as its head says"

@@ -180,7 +180,8 @@ class ArchiveFile:
             raise self._error("must be a file, but is a folder", "give the archive's file")
         if not self.path.exists():
             if not create:
-                raise self._error("must be an archive that exists", "check the path, or make one with Archive(path) or triage archive add")
+                remedy = "check the path, or make one with Archive(path) or triage archive add"
+                raise self._error("must be an archive that exists", remedy)
             self._create(language)
         if not self.path.stat().st_size:
             raise self._error("must be an archive, but is empty", "delete it to begin a new one, or restore it")
