@@ -248,7 +248,7 @@ def chance_calibration_error(probability: npt.ArrayLike, n_bins: int = N_BINS) -
     0.0
     >>> few, many = chance_calibration_error([0.8] * 25), chance_calibration_error([0.8] * 2500)
     >>> round(few, 2), round(many, 3)
-    (0.06, 0.006)
+    (0.06, 0.007)
     """
     p = np.asarray(probability, np.float64)
     p, _ = _outcomes(p, np.zeros(p.shape, bool))
