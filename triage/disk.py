@@ -42,7 +42,7 @@ def replace_file(path: Path, content: bytes) -> None:
     OSError
         Where the system refuses to write; `path` is then as it was.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}")
     try:
         write_file(part, content)
         part.replace(path)

@@ -206,7 +206,7 @@ def _checksum(path: Path) -> int:
 
 def _is_ours(name: str) -> bool:
     """Say whether a save or a merge gives such names."""
-    return name.startswith(f".{_MANIFEST}") or name.lstrip(".").startswith(("segment-", "state-"))
+    return name == f".{_MANIFEST}" or name.lstrip(".").startswith(("segment-", "state-"))
 
 
 def _dump(value: Any) -> bytes:
