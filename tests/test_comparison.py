@@ -417,6 +417,11 @@ def test_frames_are_refused(frame: pd.DataFrame, message: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_path_in_the_place_of_a_table_is_refused() -> None:
+    with pytest.raises(TypeError, match="the table must be a DataFrame, got str; read a file with"):
+        compare(*desks(["a"], ["a"]), "questions.csv")  # type: ignore[arg-type]
+
+
 def test_day_that_is_none_is_refused() -> None:
     old, new = desks(["a"], ["a"])
     old.register = "one"

@@ -276,6 +276,13 @@ def test_register_that_names_new_labels_is_no_drift(desk_triager, week):
     assert drift.drift(desk, week).verdict == "keep"
 
 
+def test_path_in_the_place_of_a_table_is_refused(desk_triager, week):
+    with pytest.raises(TypeError, match="the table must be a DataFrame, got str; read a file with"):
+        drift.drift(desk_triager, "week.csv")
+    with pytest.raises(TypeError, match="the table must be a DataFrame, got str; read a file with"):
+        drift.drift(desk_triager, week, reference="last-year.csv")
+
+
 def test_faulty_tables_are_refused(desk_triager, week):
     with pytest.raises(DatasetError, match="week: 1 fault\n  column 'question': must exist; the columns are"):
         drift.drift(desk_triager, week, text="question")

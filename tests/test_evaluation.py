@@ -356,6 +356,12 @@ def test_summary_opens_with_plain_words_and_has_a_line_a_target() -> None:
     assert "nan" not in "".join(lines)
 
 
+@pytest.mark.parametrize("frame", ["questions.csv", [{"text": "q1"}]])
+def test_what_is_no_table_is_refused(frame: Any) -> None:
+    with pytest.raises(TypeError, match=r"the table must be a DataFrame, got (str|list); read a file with"):
+        measure(frame)
+
+
 def test_to_dict_is_plain_json() -> None:
     result = measure(questions(text=["q1", "", "q3", "q4"]))
     values = result.to_dict()

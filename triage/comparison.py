@@ -148,6 +148,8 @@ def compare(
     DatasetError
         If the frame has no rows, no column `text`, or no label for a target in common, or a cell of ``out_of_scope``
         or ``date`` is not usable.
+    TypeError
+        If `frame` is no DataFrame.
 
     Notes
     -----
@@ -162,6 +164,7 @@ def compare(
     >>> compare(desk, desk, table).worse()
     []
     """
+    checks.must_be_frame(frame)
     frame = frame.reset_index(drop=True)
     shared = _shared(old, new, targets)
     columns = {target: REGISTER_TARGETS.get(target, target) for target in shared}

@@ -159,6 +159,8 @@ def drift(
         If a table has no column `text` or no row, or the reference has fewer than `MIN_QUESTIONS` questions.
     TriageError
         If the desk has no profile and there is no reference.
+    TypeError
+        If a table is no DataFrame.
 
     Examples
     --------
@@ -222,6 +224,7 @@ def compare_profiles(held_out: Profile, week: Profile, ids: Sequence[Any] | None
 
 
 def _texts(frame: pd.DataFrame, text: str, source: str) -> list[str]:
+    checks.must_be_frame(frame)
     if text not in frame.columns:
         problem = f"must exist; the columns are {checks.column_names(frame.columns)}"
         raise DatasetError(source=source, faults=[Fault(None, text, problem)])

@@ -36,6 +36,13 @@ def raise_if(faults: Sequence[Fault], source: str | Path) -> None:
         raise DatasetError(source=source, faults=sorted(faults, key=lambda fault: fault.row or 0))
 
 
+def must_be_frame(frame: Any) -> None:
+    """Refuse what is no table in memory, with a TypeError."""
+    if not isinstance(frame, pd.DataFrame):
+        remedy = "read a file with triage.dataset.read_table"
+        raise TypeError(f"the table must be a DataFrame, got {type(frame).__name__}; {remedy}")
+
+
 def cell_faults(frame: pd.DataFrame, column: str, problem: Problem, first: int = 1) -> list[Fault]:
     """Apply a check to every cell of a column, if it is there; rows count from `first`."""
     if column not in frame.columns:

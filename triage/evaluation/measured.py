@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from triage.dataset import OUT_OF_SCOPE_COLUMN, REGISTER_TARGETS, Labelled, as_text, read_labelled
+from triage.dataset import OUT_OF_SCOPE_COLUMN, REGISTER_TARGETS, Labelled, as_text, checks, read_labelled, source_of
 from triage.errors import DatasetError, Fault
 from triage.evaluation.breakdown import (
     by_class,
@@ -68,6 +68,8 @@ def evaluate(
     DatasetError
         If the frame has no rows, no column `text`, no label, or ``out_of_scope`` holds anything but true and false;
         or `train` has no column `text`.
+    TypeError
+        If the table is no DataFrame.
 
     Notes
     -----
@@ -76,6 +78,7 @@ def evaluate(
 
     Labels are compared as text: a table read from CSV fits a desk trained on numbers.
     """
+    checks.must_be_frame(frame)
     columns = {target: REGISTER_TARGETS.get(target, target) for target in triager.targets}
     columns = {target: column for target, column in columns.items() if column in frame}
     frame = frame.reset_index(drop=True)
@@ -93,7 +96,7 @@ def evaluate(
     inside = labelled.inside
     if not (inside | outside | answer_known(frame)).any():
         problem = f"must have a label in one of {list(columns.values()) or [ANSWER_COLUMN]}"
-        raise DatasetError(source="DataFrame", faults=[Fault(None, None, problem)])
+        raise DatasetError(source=source_of(frame), faults=[Fault(None, None, problem)])
 
     predicted, probabilities = triager.predict_with_proba(texts, as_of=days)
     right = predicted[list(columns)].astype(str) == labels
