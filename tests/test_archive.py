@@ -282,6 +282,15 @@ def test_question_changed_into_nearly_another_is_stored_where_asked(filled):
         filled.update("a2", near_duplicates="drop")
 
 
+def test_of_very_many_alike_each_is_paired_with_the_first(archive):
+    table = pd.DataFrame({"id": [f"f{n:03}" for n in range(120)], "question": LIQUOR.question, "answer": "Yes."})
+    archive.import_table(table, near_duplicates="store")
+    found = archive.duplicates()
+    assert {near.id for near in found} == set(table["id"][1:])
+    assert {near.like for near in found} == set(table["id"][:50])
+    assert len(found) == 50 * 49 // 2 + 70 * 50
+
+
 def test_near_duplicate_of_before_may_be_changed_and_go_on_as_one(filled):
     filled.add(Item("b1", "ai cap giay phep ban le ruou"), near_duplicates="store")
     assert filled.update("b1", question="Ai cấp giấy phép bán lẻ rượu??", topic="liquor").topic == "liquor"

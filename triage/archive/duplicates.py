@@ -31,7 +31,7 @@ THRESHOLD = 0.6
 
 _N_BANDS, _BAND_ROWS = 16, 6
 _CHUNK_CHARS = 250_000  # their shingles fit the processor's cache
-_MAX_COMPARED = 50  # questions that share most bands with a new one
+_MAX_COMPARED = 50  # questions that share most bands with a new one; of a band, the first
 _BLOCK_ROWS = 500
 _PAIRS_ROWS = 2000
 _NORMALIZER = Normalizer()
@@ -41,9 +41,12 @@ _CANDIDATES = f"""
         SELECT key, count(*) AS n_bands FROM bands WHERE band IN ({", ".join("?" * _N_BANDS)})
         GROUP BY key ORDER BY n_bands DESC, key LIMIT {_MAX_COMPARED}
     ) USING (key) ORDER BY key"""
-_PAIRS = """
-    SELECT DISTINCT one.key, other.key FROM bands AS one
-    JOIN bands AS other ON other.band = one.band AND other.key > one.key ORDER BY 1, 2"""
+# Of thousands of items in the same words each is compared with the first: all pairs of them would be millions.
+_PAIRS = f"""
+    WITH numbered AS (SELECT band, key, row_number() OVER (PARTITION BY band ORDER BY key) AS place FROM bands)
+    SELECT DISTINCT one.key, other.key FROM numbered AS one
+    JOIN bands AS other ON other.band = one.band AND other.key > one.key
+    WHERE one.place <= {_MAX_COMPARED} ORDER BY 1, 2"""
 _QUESTIONS = "SELECT key, id, question FROM items WHERE key IN (SELECT value FROM json_each(?))"
 
 
@@ -153,7 +156,7 @@ def find_new_near_duplicates(connection: sqlite3.Connection, old: Item, new: Ite
 
 
 def iter_near_duplicates(connection: sqlite3.Connection, threshold: float) -> Iterator[NearDuplicate]:
-    """Find all pairs of items that are nearly the same.
+    """Find pairs of items that are nearly the same: all, but of more than fifty that share a band those with the first.
 
     Parameters
     ----------

@@ -311,7 +311,9 @@ class Archive:
         write_table(frame_of(self.items(), nested=nested), path)
 
     def duplicates(self, threshold: float = THRESHOLD) -> builtins.list[NearDuplicate]:
-        """Return all pairs of items in nearly the same words.
+        """Return the pairs of items in nearly the same words.
+
+        Of more than fifty items in the same words, or nearly, each is paired with the first ones, not with all others.
 
         Parameters
         ----------
