@@ -165,11 +165,12 @@ def test_card_of_an_older_bundle_says_what_its_rows_say(measured: triage.Triager
     values = measured.metrics["valid"]
     old = {name: values[name] for name in values if name not in ("promises", "reasons", "reused", "slice_columns")}
     for name in ("targets", "classes", "slices"):
-        new = ("n_classes", "n_classes_too_few", "too_few")
+        new = ("n_classes", "n_classes_too_few", "too_few", "ece_by_chance")
         old[name] = [{key: row[key] for key in row if key not in new} for row in old[name]]
     card = model_card(replace(measured, metrics={**measured.metrics, "valid": old}))
     assert "3 of 3 classes of topic have fewer than 20 questions" in card
     assert "How it differs by" not in card
+    assert "by chance" not in card
 
 
 def test_card_shows_groups_and_the_promise_in_each_jurisdiction(measured: triage.Triager) -> None:

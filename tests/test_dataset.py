@@ -26,7 +26,6 @@ from triage.dataset import (
     fingerprint,
     iter_rows,
     iter_texts,
-    part_of,
     read_abbreviations,
     read_labelled,
     read_questions,
@@ -62,16 +61,6 @@ def questions(**columns: list[Any]) -> pd.DataFrame:
 
 
 # read_labelled
-
-
-def test_faults_of_a_part_are_told_by_the_rows_of_its_file() -> None:
-    frame = pd.DataFrame({"text": list("abcd"), "date": ["", "x", "", "y"]})
-    part = part_of(frame, "q.csv", np.array([True, False, True, True])).reset_index(drop=True)
-    with pytest.raises(DatasetError, match=r"^q.csv: 1 fault\n  row 4, column 'date': must be an ISO date"):
-        read_labelled(part, "text", {}, {}, dated=True)
-    with pytest.raises(DatasetError, match=r"^q.csv: 2 faults\n  row 2, column 'date'.*\n  row 4"):
-        read_labelled(part_of(frame, "q.csv"), "text", {}, {}, dated=True)
-    assert (frame.attrs, part["text"].tolist()) == ({}, ["a", "c", "d"])
 
 
 @pytest.mark.parametrize(("cell", "kind"), [(["a"], "list"), ({"a": 1}, "dict"), (b"a", "bytes")])

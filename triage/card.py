@@ -5,7 +5,6 @@ Sections as Mitchell et al. (2019), "Model Cards for Model Reporting", FAT*, 220
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,6 +18,7 @@ INTENDED_USE = (
     "To sort incoming questions for the staff of a desk: a label for each target with its probability, and whether a "
     "person must look. It answers no question, gives no legal advice, and decides nothing about a person's rights."
 )
+_BY_CHANCE = "In brackets: the ECE that true probabilities would show on as many questions, by chance alone."
 LIMITS = (
     "Probabilities and promises hold for questions like those measured here. Measure again on your own questions "
     "before relying on the numbers.",
@@ -160,7 +160,7 @@ def _evaluation(split: str, values: Mapping[str, Any]) -> list[str]:
             row["target"],
             row["n"],
             share_text(row["n_right"], row["n"]),
-            f"{row['ece']:.3f} ({row.get('ece_by_chance', math.nan):.3f})",
+            f"{row['ece']:.3f}" + (f" ({row['ece_by_chance']:.3f})" if "ece_by_chance" in row else ""),
             f"{row['brier']:.3f}",
             f"{100 * row['coverage']:.1f}",
             share_text(row["n_assigned_right"], row["n_assigned"]),
@@ -172,7 +172,7 @@ def _evaluation(split: str, values: Mapping[str, Any]) -> list[str]:
         f"### Split `{split}`, not trained on",
         f"{n} questions: {n_decided} decided, {share_text(values['n_decided_right'], n_decided)} % of them right in "
         f"all targets; {n - n_decided} left to a person.",
-        "In brackets: the ECE that true probabilities would show on as many questions, by chance alone.",
+        *([_BY_CHANCE] if any("ece_by_chance" in row for row in values["targets"]) else []),
         _table(["target", "questions", "accuracy", "ECE", "Brier", "assigned", "assigned right", "promise"], rows),
         *_slices(values),
         *_promises(values),

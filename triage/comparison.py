@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from triage.dataset import REGISTER_TARGETS, checks, read_labelled, source_of
+from triage.dataset import REGISTER_TARGETS, checks, read_labelled
 from triage.errors import DatasetError, Fault, TriageError
 from triage.metrics import mcnemar_p, paired_difference_interval
 from triage.register import BODY
@@ -182,7 +182,7 @@ def compare(
     wanted, known, outside, inside = labelled.labels, labelled.known, labelled.outside, labelled.inside
     if not inside.any():
         problem = f"must have a label in one of {list(present.values())}"
-        raise DatasetError(source=source_of(frame), faults=[Fault(None, None, problem)])
+        raise DatasetError(source="DataFrame", faults=[Fault(None, None, problem)])
 
     texts, days = labelled.texts, labelled.days if labelled.days is not None else as_of
     found = [desk.predict_frame(texts, as_of=days) for desk in (old, new)]

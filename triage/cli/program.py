@@ -20,7 +20,7 @@ import typer
 
 from triage.cli import archive, drift, feedback, quality, register, selection
 from triage.cli.desk import ArchiveOption, EncoderOption, ModelArgument, encoder_option, load_desk
-from triage.cli.questions import Chunk, read, rows_of_split, watch
+from triage.cli.questions import Chunk, read, rows_of_split, told_by_file, watch
 from triage.cli.tables import namer, result_table, suggestion_table
 from triage.cli.terminal import (
     AsOfOption,
@@ -225,7 +225,8 @@ def evaluate(
         trained = None if train is None else read_table(train)
         if trained is not None and split is not None and "split" in trained:
             trained = trained[trained["split"].astype(str) != split]
-        result = triager.evaluate(frame, text=text, train=trained)
+        with told_by_file(frame, file):
+            result = triager.evaluate(frame, text=text, train=trained)
         if html is not None:
             curve = None
             if learning_curve is not None:
@@ -323,7 +324,8 @@ def compare(
         if not {"id", "row"} & {*frame.columns}:
             frame.insert(0, "row", range(1, len(frame) + 1))  # of the file, not of the split
         frame = rows_of_split(frame, split, str(file))
-        result = compare_desks(*desks, frame, text=text, as_of=day, targets=target)
+        with told_by_file(frame, file):
+            result = compare_desks(*desks, frame, text=text, as_of=day, targets=target)
         worse = result.worse(alpha)
         if changed is not None:
             write_table(result.changed, changed)

@@ -8,13 +8,15 @@ import select
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import typer
 
 from triage.cli.terminal import note
+from triage.errors import DatasetError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,13 +128,13 @@ def _infinite(cell: Any) -> bool:
 
 
 def rows_of_split(frame: pd.DataFrame, split: str | None, source: str) -> pd.DataFrame:
-    """Return the rows of one split, all without one."""
-    from triage.dataset import checks, part_of
+    """Return the rows of one split, all without one; their index is that of the file."""
+    from triage.dataset import checks
 
     if split is None:
         if "split" in frame.columns:
             note(f"{source} has a column 'split'; all its rows are measured, those for training too (see --split)")
-        return part_of(frame, source)
+        return frame
     if "split" not in frame.columns:
         columns = checks.column_names(frame.columns)
         raise typer.BadParameter(f"--split needs a column 'split' in {source}, got {columns}; leave the option out")
@@ -140,7 +142,20 @@ def rows_of_split(frame: pd.DataFrame, split: str | None, source: str) -> pd.Dat
     if split not in set(found):
         known = checks.column_names(sorted(set(found)))
         raise typer.BadParameter(f"--split must be one of {known} in {source}, got {split!r}")
-    return part_of(frame, source, (found == split).to_numpy())
+    return frame[found == split]
+
+
+@contextmanager
+def told_by_file(frame: pd.DataFrame, file: str | Path) -> Iterator[None]:
+    """Tell faults of a file's table, or of some of its rows, by the file's name and its rows."""
+    try:
+        yield
+    except DatasetError as error:
+        if error.source != "DataFrame":
+            raise
+        rows = (frame.index + 1).tolist()
+        faults = [fault if fault.row is None else replace(fault, row=rows[fault.row - 1]) for fault in error.faults]
+        raise DatasetError(source=file, faults=faults) from error
 
 
 def watch(chunks: Iterable[Chunk]) -> Iterator[Chunk]:

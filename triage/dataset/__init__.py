@@ -8,7 +8,7 @@ message never repeats what a cell of text says.
 from triage.dataset.checks import MAX_TEXT_CHARS
 from triage.dataset.days import day_of, utc_of
 from triage.dataset.files import Source, iter_rows, iter_texts, name_of, read_table, write_table
-from triage.dataset.labelled import OUT_OF_SCOPE_COLUMN, Labelled, as_text, part_of, read_labelled, source_of
+from triage.dataset.labelled import OUT_OF_SCOPE_COLUMN, Labelled, as_text, read_labelled
 from triage.dataset.questions import SPLITS, fingerprint, read_questions
 from triage.dataset.register import REGISTER_TARGETS, name_columns, read_register_table
 from triage.dataset.taxonomy import (
@@ -34,14 +34,12 @@ __all__ = [
     "iter_texts",
     "name_columns",
     "name_of",
-    "part_of",
     "read_abbreviations",
     "read_labelled",
     "read_questions",
     "read_register_table",
     "read_table",
     "read_taxonomy",
-    "source_of",
     "utc_of",
     "write_table",
 ]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from triage.dataset import checks
@@ -19,7 +18,6 @@ from triage.errors import Fault
 #: What marks messages that belong to no class: a boolean column, or a label that no class has (as in CLINC150).
 OUT_OF_SCOPE_COLUMN, OUT_OF_SCOPE_LABEL = "out_of_scope", "oos"
 
-_SOURCE, _ROWS = "triage.source", "triage.rows"  # attributes of a frame
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -98,7 +96,7 @@ def read_labelled(
     bad = np.flatnonzero(~flags.isin(["true", "false", ""])) + 1
     faults += [Fault(row, OUT_OF_SCOPE_COLUMN, "must be true or false") for row in bad.tolist()]
     faults += checks.cell_faults(frame, "date", checks.date_problem) if dated else []
-    checks.raise_if(_placed(faults, frame), source_of(frame))
+    checks.raise_if(faults, "DataFrame")
     labels = pd.DataFrame({target: as_text(frame[column]) for target, column in columns.items()}, frame.index)
     outside = flags == "true"
     for target in columns:
@@ -107,41 +105,6 @@ def read_labelled(
     known[outside] = False
     days = [day_of(cell) for cell in frame["date"]] if dated else None
     return Labelled(as_text(frame[text]), labels, known, outside, days)
-
-
-def part_of(frame: pd.DataFrame, source: str, rows: npt.NDArray[np.bool_] | None = None) -> pd.DataFrame:
-    """Return a file's table, or some rows of it, of which faults are told by the file's name and its rows.
-
-    Parameters
-    ----------
-    frame : DataFrame of shape (n_rows, n_columns)
-    source : str
-        Name of the file.
-    rows : array of bool of shape (n_rows,), optional
-        Rows to return; all by default.
-
-    Returns
-    -------
-    DataFrame
-    """
-    part = frame.copy(deep=False) if rows is None else frame[rows]
-    numbers = range(1, len(frame) + 1) if rows is None else np.flatnonzero(rows) + 1
-    # pandas copies attributes at every step, but a text for nothing.
-    part.attrs = {_SOURCE: source, _ROWS: " ".join(map(str, numbers))}
-    return part
-
-
-def source_of(frame: pd.DataFrame) -> str:
-    """Name the file of a table that comes from `part_of`, for errors."""
-    return str(frame.attrs.get(_SOURCE, "DataFrame"))
-
-
-def _placed(faults: list[Fault], frame: pd.DataFrame) -> list[Fault]:
-    """Return faults with the rows of the file that a table comes from."""
-    rows = str(frame.attrs.get(_ROWS, "")).split()
-    if len(rows) != len(frame):
-        return faults
-    return [fault if fault.row is None else replace(fault, row=int(rows[fault.row - 1])) for fault in faults]
 
 
 def as_text(column: pd.Series[Any]) -> pd.Series[str]:

@@ -97,16 +97,16 @@ class ReliabilityDisplay(Display):
         Columns of `triage.metrics.reliability`.
     ece : float
         Expected calibration error.
-    ece_by_chance : float
-        What true probabilities would show on as many questions.
     brier : float, optional
         Brier score.
+    ece_by_chance : float, optional
+        What true probabilities would show on as many questions.
     """
 
     bins: pd.DataFrame
     ece: float
-    ece_by_chance: float
     brier: float | None = None
+    ece_by_chance: float | None = None
 
     @classmethod
     def from_predictions(
@@ -133,8 +133,11 @@ class ReliabilityDisplay(Display):
         ReliabilityDisplay
         """
         bins = pd.DataFrame(reliability(probability, right, n_bins))
-        errors = expected_calibration_error(probability, right, n_bins), chance_calibration_error(probability, n_bins)
-        return cls(bins, *errors).plot(ax)  # type: ignore[no-any-return]
+        ece, by_chance = (
+            expected_calibration_error(probability, right, n_bins),
+            chance_calibration_error(probability, n_bins),
+        )
+        return cls(bins, ece, ece_by_chance=by_chance).plot(ax)  # type: ignore[no-any-return]
 
     def _draw(self, ax: Any, palette: Palette) -> None:
         filled = self.bins[self.bins["n"] > 0]
@@ -147,9 +150,9 @@ class ReliabilityDisplay(Display):
         ax.errorbar(filled["probability"], filled["accuracy"], spread, fmt="none", ecolor=palette.accent, linewidth=1)
         sizes = 8 + 120 * filled["n"] / max(filled["n"].max(), 1) if len(filled) else []
         ax.scatter(filled["probability"], filled["accuracy"], s=sizes, color=palette.accent, linewidth=0, zorder=3)
-        scores = [f"ECE {self.ece:.3f}", f"({self.ece_by_chance:.3f} by chance)"] + (
-            [] if self.brier is None else [f"Brier {self.brier:.3f}"]
-        )
+        scores = [f"ECE {self.ece:.3f}"]
+        scores += [] if self.ece_by_chance is None else [f"({self.ece_by_chance:.3f} by chance)"]
+        scores += [] if self.brier is None else [f"Brier {self.brier:.3f}"]
         ax.text(0.03, 0.96, "\n".join(scores), transform=ax.transAxes, va="top", color=palette.ink)
         ax.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="probability given", ylabel="share right")
         _percent(ax, "both")

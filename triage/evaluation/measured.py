@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from triage.dataset import OUT_OF_SCOPE_COLUMN, REGISTER_TARGETS, Labelled, as_text, checks, read_labelled, source_of
+from triage.dataset import OUT_OF_SCOPE_COLUMN, REGISTER_TARGETS, Labelled, as_text, checks, read_labelled
 from triage.errors import DatasetError, Fault
 from triage.evaluation.breakdown import (
     by_class,
@@ -96,7 +96,7 @@ def evaluate(
     inside = labelled.inside
     if not (inside | outside | answer_known(frame)).any():
         problem = f"must have a label in one of {list(columns.values()) or [ANSWER_COLUMN]}"
-        raise DatasetError(source=source_of(frame), faults=[Fault(None, None, problem)])
+        raise DatasetError(source="DataFrame", faults=[Fault(None, None, problem)])
 
     predicted, probabilities = triager.predict_with_proba(texts, as_of=days)
     right = predicted[list(columns)].astype(str) == labels

@@ -214,7 +214,7 @@ def probabilities(page: Page) -> Markup | None:
     for row in page.targets:
         bins = page.of(page.result.reliability, row["target"])
         caption = f"{row['target']}: {row['n']:,} questions."
-        display = ReliabilityDisplay(bins, row["ece"], row["ece_by_chance"], row["brier"])
+        display = ReliabilityDisplay(bins, row["ece"], row["brier"], row["ece_by_chance"])
         figures.append(figure(display, caption, label=f"Reliability of {row['target']}"))
     if not figures:
         return None
