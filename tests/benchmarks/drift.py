@@ -43,11 +43,13 @@ def train(desk: str, rows: pd.DataFrame, without: str | None) -> triage.Triager:
     options.pop("random_state", None)
     register = pd.read_csv(recipe.file("register"), dtype=str, keep_default_na=False)
     oos = pd.read_csv(recipe.file("oos"), dtype=str, keep_default_na=False)
+    examples = pd.read_csv(recipe.file("examples"), dtype=str, keep_default_na=False)
     return triage.train(
         rows.reset_index(drop=True),
         register=register[register["topic"] != without],
         oos=out_of_scope_texts(oos[oos["split"] != "test"], "text"),
         promise={"topic": 0.95, "jurisdiction": 0.95},
+        examples=examples[examples["topic"] != without],
         taxonomy=recipe.file("taxonomy") if without is None else None,
         language=recipe.desk["language"],
         abbreviations=read_abbreviations(recipe.file("abbreviations")),

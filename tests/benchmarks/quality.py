@@ -269,7 +269,7 @@ def train_desk(
 ) -> triage.Triager:
     """Train as the recipe says, on these questions; messages, re-asks and the like are those of split train.
 
-    Nothing by the author `without` is trained on, and no answer on the matters `unanswered`.
+    Nothing by the author `without` is trained on, and no answer or example on the matters `unanswered`.
     """
     recipe = read_recipe(ROOT / "models" / name / f"{kind}.toml")
     table = folder / "questions.csv"
@@ -283,6 +283,10 @@ def train_desk(
         neighbours = pd.read_csv(data["neighbours"], dtype=str, keep_default_na=False)
         data["neighbours"] = str(folder / "neighbours.csv")
         neighbours[neighbours["author"] != without].to_csv(data["neighbours"], index=False)
+    if unanswered and "examples" in data:
+        examples = pd.read_csv(data["examples"], dtype=str, keep_default_na=False)
+        data["examples"] = str(folder / "examples.csv")
+        examples[~examples["matter_id"].isin(unanswered)].to_csv(data["examples"], index=False)
     if unanswered:  # re-asks go with the answer that they point to
         answered = read_lines(Path(data["archive"]))
         answered = answered[~answered["matter_id"].isin(unanswered)]

@@ -74,14 +74,16 @@ def gather(
 ) -> Examples:
     """Gather the texts to train on: the table's rows first, then everything that teaches the same labels."""
     gathered = Examples(list(columns))
-    own = [(groups, who) for who in frame[groups]] if groups is not None else None
-    gathered.add(frame[text].tolist(), labels_of(frame, columns), own)
+    gathered.add(frame[text].tolist(), labels_of(frame, columns), _writers(frame, groups))
+    if examples is not None:
+        further = read_questions(examples, text=text, targets=[])
+        gathered.add(further[text].tolist(), labels_of(further, columns), _writers(further, groups))
     if options.unmarked_copies is not False:
         normalizer = Normalizer(language)
         marked = [(place, question) for place, question in enumerate(gathered.texts) if not question.isascii()]
         copies = [(place, fold_text(question)) for place, question in marked]
         copies = [(place, copy) for place, copy in copies if copy != normalizer.normalize(gathered.texts[place])]
-        if options.unmarked_copies or len(copies) >= _MARKED_SHARE * len(frame):
+        if options.unmarked_copies or len(copies) >= _MARKED_SHARE * len(gathered.texts):
             places = [place for place, _ in copies]
             labels = {target: [values[place] for place in places] for target, values in gathered.labels.items()}
             held_out = ([of[place] for place in places] for of in (gathered.groups, gathered.copies))
@@ -97,9 +99,6 @@ def gather(
             of_answers = {target: [labels[row] for row in answers] for target, labels in answered.items()}
             # The same words may be given again as feedback: held out together, or they would be read before.
             gathered.add(fits[text].tolist(), of_answers, copies=[("reask", asked) for asked in fits[text]])
-    if examples is not None:
-        further = read_questions(examples, text=text, targets=[])
-        gathered.add(further[text].tolist(), labels_of(further, columns))
     if neighbours is not None:
         _add_neighbours(gathered, read_questions(neighbours, text=text, targets=[]), text, columns, groups)
     if register is not None:
@@ -138,8 +137,12 @@ def _add_neighbours(
     known = set(gathered.labels["agency"]) - {"", None}
     rows = rows[(rows["jurisdiction"] == FORWARD) & rows["agency"].isin(known)]
     labels = labels_of(rows, {target: columns[target] for target in BODY if target in columns})
-    own = [(groups, who) for who in rows[groups]] if groups is not None and groups in rows.columns else None
-    gathered.add(rows[text].tolist(), labels, own)
+    gathered.add(rows[text].tolist(), labels, _writers(rows, groups))
+
+
+def _writers(frame: pd.DataFrame, groups: str | None) -> list[Any] | None:
+    """Return the writer of each row, None where a table does not say."""
+    return [(groups, who) for who in frame[groups]] if groups is not None and groups in frame.columns else None
 
 
 def _name_classes(gathered: Examples, taxonomy: Taxonomy | None) -> None:
