@@ -15,7 +15,7 @@ from triage import DatasetError, RecipeError
 from triage.dataset import Taxonomy, Topic
 from triage.features import QuestionVectorizer
 from triage.recipe import read_recipe, train_recipe
-from triage.training import TrainingOptions
+from triage.training import TrainingOptions, gathering
 
 SECRET = "quảnchuối"  # stands in texts, must never stand in a message
 ARCHIVE = [
@@ -216,6 +216,46 @@ def test_matter_that_nobody_asked_about_is_no_class_of_the_classifier(desk_quest
     triager = triage.train(desk_questions, register=PERIODS)
     assert triager.classifier.classes["matter"] == ["M1", "M2", "M3"]
     assert triager.classes_["matter"].tolist() == ["M1", "M2", "M3", "M9"]
+
+
+def test_examples_are_trained_on_and_neither_measured_nor_suggested(desk_questions):
+    examples = pd.DataFrame({"text": ["Where is the zebra crossing?"] * 2, "topic": desk_questions["topic"].iloc[0]})
+    plain, taught = (triage.train(desk_questions, register=PERIODS, examples=rows) for rows in (None, examples))
+    place = plain.classes_["topic"].tolist().index(examples["topic"].iloc[0])
+    shares = [triager.predict_proba(["a zebra crossing"], "topic")[0, place] for triager in (plain, taught)]
+    assert shares[0] < shares[1]
+    assert taught.metrics["held_out"]["topic"]["n"] == taught.metrics["n_questions"] == len(desk_questions)
+    assert len(taught.profile) == len(plain.profile)
+    assert all(suggestion.question != "Where is the zebra crossing?" for suggestion in taught.similar(["zebra"])[0])
+
+
+def test_examples_are_read_without_diacritics_too():
+    lines = []
+    table = pd.DataFrame({"text": ["Đất ở đâu?", "Rượu bán lẻ", "Sổ đỏ", "Thuốc lá"], "topic": list("abab")})
+    examples = pd.DataFrame({"text": ["Nhà ở xã hội", "Tiền thuê đất"], "topic": list("ab")})
+    for rows in (None, examples):
+        triage.train(table, targets="topic", examples=rows, language="vi", progress=lines.append)
+    further = [int(re.search(r"(\d+) further texts", line)[1]) for line in lines if "further texts" in line]
+    assert further[1] - further[0] == 2 * len(examples)
+
+
+def test_examples_by_one_writer_are_held_out_together(monkeypatch, desk_questions):
+    seen = []
+
+    def grouped(self, by_writer):
+        seen.append(list(self.groups))
+        return groupings(self, by_writer)
+
+    groupings = gathering.Examples.groupings
+    monkeypatch.setattr(gathering.Examples, "groupings", grouped)
+    table = desk_questions.assign(author=["an", "binh"] * (len(desk_questions) // 2))
+    examples = desk_questions.head(2).assign(text=["What is a zebra?", "Who feeds zebras?"], author="chi")
+    triage.train(table, groups="author", examples=examples)
+    triage.train(table, groups="author", examples=examples.drop(columns="author"))
+    assert [groups[len(table) : len(table) + 2] for groups in seen] == [
+        [("author", "chi")] * 2,
+        [("row", len(table)), ("row", len(table) + 1)],
+    ]
 
 
 def test_neighbours_teach_what_both_desks_forward_to_the_same_agency(desk_questions):
