@@ -225,6 +225,7 @@ def test_examples_are_trained_on_and_neither_measured_nor_suggested(desk_questio
     shares = [triager.predict_proba(["a zebra crossing"], "topic")[0, place] for triager in (plain, taught)]
     assert shares[0] < shares[1]
     assert taught.metrics["held_out"]["topic"]["n"] == taught.metrics["n_questions"] == len(desk_questions)
+    assert taught.metrics["n_examples"] == len(examples)
     assert len(taught.profile) == len(plain.profile)
     assert all(suggestion.question != "Where is the zebra crossing?" for suggestion in taught.similar(["zebra"])[0])
 

@@ -55,6 +55,7 @@ def model_card(triager: Triager) -> str:
     }
     data = {
         "questions trained on": metrics.get("n_questions"),
+        "further questions trained on, and measured nowhere": metrics.get("n_examples"),
         "SHA-256 of the training table": f"`{triager.fingerprint}`",
     }
     sections = {

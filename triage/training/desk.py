@@ -241,6 +241,7 @@ def train(
         read = features.read(messages)
         outside = scope_statistics(classifier.combination_scores(classifier.scores(read.X)), read.known_shares)
     records = records_of(frame, text, archived, language)
+    counts = {"n_questions": len(frame), **({"n_examples": gathered.n_examples} if gathered.n_examples else {})}
     triager = Triager(
         features=features,
         classifier=classifier,
@@ -249,7 +250,7 @@ def train(
         records=records,
         meanings=meanings_of(features, records, texts, of_all),
         fingerprint=fingerprint(frame, [text, *columns.values()]),
-        metrics={"held_out": metrics, "n_questions": len(frame), "grouped_by": groups},
+        metrics={"held_out": metrics, "grouped_by": groups, **counts},
         description=dict(description or {}),
         taxonomy=taxonomy,
         register=competences,

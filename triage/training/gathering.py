@@ -35,6 +35,7 @@ class Examples:
     groups: list[Any] = field(default_factory=list)
     copies: list[Any] = field(default_factory=list)
     reasks: list[int] = field(default_factory=list)  # places of the re-asks that an answer fits
+    n_examples: int = 0  # labelled questions that are not the table's
 
     def add(
         self,
@@ -77,6 +78,7 @@ def gather(
     gathered.add(frame[text].tolist(), labels_of(frame, columns), _writers(frame, groups))
     if examples is not None:
         further = read_questions(examples, text=text, targets=[])
+        gathered.n_examples = len(further)
         gathered.add(further[text].tolist(), labels_of(further, columns), _writers(further, groups))
     if options.unmarked_copies is not False:
         normalizer = Normalizer(language)
