@@ -43,7 +43,8 @@ that are assigned are right, in all and of a fifth as many questions more. Each 
 0, 1, … draws a permutation of all rows by `numpy.random.default_rng(s)`, the first fifth is left out, and the rest is
 trained on; *splits* says how many were measured so far. BANKING77 (its 10,003 training rows) is trained with default
 options, a desk as its recipe says, with register, archive, re-asks and messages of split train, and the other desk's
-questions. Every question is decided as of its own day.
+questions. The splits of desks kept here were trained before their further questions (`examples.csv`) came, and without
+them. Every question is decided as of its own day.
 
 Two kinds of split:
 
