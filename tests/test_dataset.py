@@ -744,6 +744,7 @@ def test_shipped_tables_pass_their_checks(desk: str) -> None:
     names = read_taxonomy(folder / "taxonomy.json")
     classes = {"topic": [topic.id for topic in names.topics], "jurisdiction": names.jurisdictions}
     read_questions(folder / "questions.csv", split="split", classes=classes)
+    read_questions(folder / "examples.csv", classes=classes)
     read_questions(folder / "archive.jsonl", text="question", classes=classes)
     read_questions(folder / "reasks.jsonl", targets=[], split="split")
     read_questions(folder / "oos.csv", targets=["kind"], split="split")
@@ -772,7 +773,22 @@ def test_card_counts_are_those_of_the_files(desk: str) -> None:
             stated = {value: int(n) for value, n in re.findall(r"(\S+) (\d+)(?: · |$)", cells)}
             assert stated == table[column].replace("", "(empty)").value_counts().to_dict(), (name, column)
             checked += 1
-    assert checked == 19
+    assert checked == 26
+
+
+@pytest.mark.parametrize("desk", DESKS)
+def test_further_questions_are_new_and_labelled_as_the_register_says(desk: str) -> None:
+    measured, further = (read_table(DATASETS / desk / name) for name in ("questions.csv", "examples.csv"))
+    assert further["id"].is_unique
+    assert not set(further["author"]) & set(measured["author"])
+    asked = pd.concat([measured["text"], read_table(DATASETS / desk / "reasks.jsonl")["text"]])
+    assert not further["text"].str.lower().isin(asked.str.lower()).any()
+    register = read_table(DATASETS / desk / "register.csv").replace({"valid_to": {"": "9999"}})
+    rows = further[further["matter_id"] != ""].merge(register, on="matter_id", suffixes=("", "_row"))
+    valid = rows[(rows["valid_from"] <= rows["date"]) & (rows["date"] <= rows["valid_to"])]
+    assert sorted(valid["id"]) == sorted(further.loc[further["matter_id"] != "", "id"])
+    for name in ("topic", "jurisdiction", "level", "agency"):
+        assert (valid[name] == valid[f"{name}_row"]).all(), name
 
 
 def test_index_counts_are_those_of_the_files() -> None:
@@ -784,5 +800,6 @@ def test_index_counts_are_those_of_the_files() -> None:
         ]
         matters = read_table(folder / "register.csv")["matter_id"].nunique()
         topics = len(read_taxonomy(folder / "taxonomy.json").topics)
-        row = [len(read_table(folder / "questions.csv")), topics, matters, *sizes]
+        questions, further = (len(read_table(folder / name)) for name in ("questions.csv", "examples.csv"))
+        row = [questions, further, topics, matters, *sizes]
         assert f"| [{desk}]({desk}/README.md) | {' | '.join(map(str, row))} |" in index

@@ -229,10 +229,10 @@ these matters was trained on; the register names them. Dated pairs: questions on
 their own day and on the day of the change.
 
 The test rows were looked at more than once, see `quality.md`, which also says what the further questions of
-`datasets/*/examples.csv` brought; no further question on a withheld matter was trained on. Without them the right matter
-came first for 82.2 and 85.3 of 100 (industry-trade, test split and authors left out) and 81.5 and 88.1 (land). Before probabilities were calibrated on rows held out one
-by one as well as by author, the test ECEs of jurisdiction, level, agency and matter read 0.044, 0.047, 0.022 and 0.050
-(industry-trade) and 0.058, 0.056, 0.063 and 0.075 (land).
+`datasets/*/examples.csv` brought; no further question on a withheld matter was trained on. Without them the right
+matter came first for 82.2 and 85.3 of 100 (industry-trade, test split and authors left out) and 81.5 and 88.1 (land).
+Before probabilities were calibrated on rows held out one by one as well as by author, the test ECEs of jurisdiction,
+level, agency and matter read 0.044, 0.047, 0.022 and 0.050 (industry-trade) and 0.058, 0.056, 0.063 and 0.075 (land).
 """
 
 

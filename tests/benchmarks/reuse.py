@@ -215,9 +215,11 @@ cosine (three channels), asked the same in the same run, and of what was measure
 were chosen on the re-asks of splits `train` and `valid`. Pairs of question and answer, for AUROC and ECE: a re-ask with
 its first five suggestions and the right answer, a near miss with the answer that it seems to ask for again. Whether
 another answer fits a near miss is not known; where one is suggested first, the question does not count, but for the row
-that says so. Without the further questions of `datasets/*/examples.csv`, which teach matters and say nothing of answers,
-the right answer came first for 73.9 and 74.6 of 100 (industry-trade, land), within five for 92.8 and 88.7; AUROC 88.2
-and 85.4, ECE 0.039 and 0.063.
+that says so.
+
+Without the further questions of `datasets/*/examples.csv`, which teach matters and say nothing of answers, the right
+answer came first for 73.9 and 74.6 of 100 (industry-trade, land), within five for 92.8 and 88.7; AUROC 88.2 and 85.4,
+ECE 0.039 and 0.063.
 """
 
 
