@@ -514,9 +514,9 @@ route), 90.7, 86.7 and 82.7 (land) and 90.1, 85.1 and 83.1 (land, authors left o
 published; CLINC150 is trained without its `oos` rows, and the recall is the best of all thresholds that keep the
 precision. Desks: the recipes' options; "test split" trains on split `train` alone; "leave one author out" trains on all
 rows of the other authors, with register, archive, the other desk's questions for third agencies and the re-asks of
-split `train`; every question is decided as of its own day. A full route is right when jurisdiction, level and agency
-are. Desk data were written for this project and are no real letters; the procedures are real names from the national
-catalogue.
+split `train`; every question is decided as of its own day. The rows of industry-trade with authors left out are quoted
+from `jurisdiction.md`, whose desks are the same. A full route is right when jurisdiction, level and agency are. Desk
+data were written for this project and are no real letters; the procedures are real names from the national catalogue.
 """
 
 
