@@ -97,6 +97,20 @@ def test_a_question_teaches_the_less_the_less_its_label_can_be_trusted(monkeypat
     assert (names == 1).all()
 
 
+def test_further_questions_teach_and_are_not_judged() -> None:
+    frame = table(3)
+    frame.loc[4, "label"] = "tax"
+    further = table(60).iloc[10:].assign(label=lambda rows: ["tax", *rows["label"][1:]])
+    assert set(label_suspects(frame, "label", examples=further)["row"]) == {5}
+    assert 5 not in set(label_suspects(frame, "label")["row"])
+
+
+def test_a_check_hands_further_questions_on() -> None:
+    frame = table(12)
+    with pytest.raises(DatasetError, match="24 faults"):
+        check(frame, "label", examples=frame.assign(text=""))
+
+
 def test_suspects_say_nothing_of_a_text(capsys: pytest.CaptureFixture[str]) -> None:
     frame = table()
     frame["text"] += f" {SECRET}"

@@ -6,7 +6,8 @@ The table is printed and kept in ``results/noise.md`` and ``results/noise.json``
 of each target become another class, drawn uniformly and for each target apart (``confused``: the class that plain
 out-of-fold models take them for most, the hardest kind); then nothing is flipped. The share is told to nobody. Only
 text, labels, author and date of the questions are read: no matter, level or agency. ``with the desk's tables`` adds its
-register, archive, re-asks of split ``train``, taxonomy and abbreviations, as `triage check-data RECIPE` does.
+register, archive, re-asks of split ``train``, further questions, taxonomy and abbreviations, as `triage check-data
+RECIPE` does; as many of the further questions' labels are flipped, in the same way, and nobody judges these.
 
 Questions whose label was wrong before count as found wrongly. Beside the rule of `label_suspects` stand those of
 confident learning (Northcutt, Jiang and Chuang 2021, section 3.2) on the same probabilities. The cut-off was chosen on
@@ -98,6 +99,7 @@ def desk_tables(name: str) -> dict[str, Any]:
         "register": folder / "register.csv",
         "archive": folder / "archive.jsonl",
         "reasks": reasks[reasks["split"] == "train"].reset_index(drop=True),
+        "examples": read_table(folder / "examples.csv"),
         "taxonomy": folder / "taxonomy.json",
         "abbreviations": read_abbreviations(folder / "abbreviations.csv"),
     }
@@ -118,22 +120,25 @@ def runs(name: str) -> Iterator[dict[str, Any]]:
         table, targets, options = read_table(BENCH / name / "train.jsonl"), ["label"], {}
         settings = [("alone", SHARE, {}, "uniform", SEEDS), ("alone", 0.0, {}, "uniform", [0])]
     towards: dict[str, dict[str, str]] = {}
-    for with_tables, share, tables, kind, seeds in settings:
+    for setting, share, with_tables, kind, seeds in settings:
         for seed in seeds:
-            rng, frame, flipped = np.random.default_rng(seed), table.copy(), {}
-            for target in targets:
-                frame[target], flipped[target] = flip(
-                    table[target], share, rng, towards[target] if kind == "confused" else None
-                )
+            rng, of = np.random.default_rng(seed), towards if kind == "confused" else {}
+            drawn = {target: flip(table[target], share, rng, of.get(target)) for target in targets}
+            frame = table.assign(**{target: labels for target, (labels, _) in drawn.items()})
+            flipped = {target: rows for target, (_, rows) in drawn.items()}
+            given = dict(with_tables)
+            if (further := given.get("examples")) is not None:
+                others = {target: flip(further[target], share, rng, of.get(target))[0] for target in targets}
+                given["examples"] = further.assign(**others)
             start = time.process_time()
-            judged = judge(frame, targets, **options, **tables)
+            judged = judge(frame, targets, **options, **given)
             seconds = time.process_time() - start
             if share == 0:
                 towards = {target: confusions(one) for target, one in judged.items()}
             for target, one in judged.items():
                 for rule, suspects in rules(one).items():
                     yield {
-                        "tables": with_tables,
+                        "tables": setting,
                         "share": share,
                         "kind": kind,
                         "seed": seed,
@@ -146,15 +151,15 @@ def runs(name: str) -> Iterator[dict[str, Any]]:
                         "estimated": round(one.noise()[0], 4),
                         "cpu_s": round(seconds, 1),
                     }
-            if with_tables == "desk" and share > 0 and kind == "uniform":
-                register = Register.read(tables["register"])
+            if setting == "desk" and share > 0 and kind == "uniform":
+                register = Register.read(with_tables["register"])
                 said = frame.assign(matter_id=whole["matter_id"])
                 found = [*register_findings(said, register, ["matter_id", "date", *targets])]
                 for target in targets:
                     rows = np.zeros(len(said), bool)
                     rows[[row - 1 for one in found if one.column == target for row in one.rows]] = True
                     yield {
-                        **{"tables": with_tables, "share": share, "kind": kind, "seed": seed, "target": target},
+                        **{"tables": setting, "share": share, "kind": kind, "seed": seed, "target": target},
                         **{"rule": "contradicts the register", "n": len(said), "n_suspects": int(rows.sum())},
                         **{"n_flipped": int(flipped[target].sum()), "n_found": int((rows & flipped[target]).sum())},
                     }

@@ -115,7 +115,7 @@ def _of_recipe(path: Path, text: str) -> tuple[Path, dict[str, Any]]:
     recipe = read_recipe(path)
     data = recipe.data
     options: dict[str, Any] = {name: data[name] for name in ("targets", "split", "groups") if name in data}
-    files = {name: recipe.file(name) for name in ("taxonomy", "register", "archive", "reasks")}
+    files = {name: recipe.file(name) for name in ("taxonomy", "register", "archive", "reasks", "examples")}
     options |= {name: file for name, file in files.items() if file is not None}
     abbreviations = recipe.file("abbreviations")
     if abbreviations is not None:

@@ -54,7 +54,7 @@ COLUMNS = ("row", "id", "target", "label", "likelier", "p_label", "p_likelier", 
 
 Floats = npt.NDArray[np.floating[Any]]
 
-_MAX_ROWS_CLOSED_FORM = 12_000  # texts; beyond, folds of LinearSVC are faster
+_MAX_ROWS_CLOSED_FORM = 16_000  # texts; beyond, folds of LinearSVC are faster
 _N_FOLDS = 5
 _LEAST = 1e-9
 _SHARPENED = 5.0  # 4 to 6 are alike
@@ -128,6 +128,7 @@ def label_suspects(
     register: Any = None,
     archive: Any = None,
     reasks: Any = None,
+    examples: Any = None,
     taxonomy: Taxonomy | str | Path | None = None,
     language: str | None = None,
     abbreviations: Mapping[str, str] | None = None,
@@ -147,8 +148,8 @@ def label_suspects(
         Column of who wrote a question: each is judged half by models that know none of this person's questions. Without
         it, by models that know all questions but the one.
     random_state : int, default=0
-    register, archive, reasks, taxonomy, language, abbreviations
-        As for `triage.train`: they teach the same labels. No column of matters is read.
+    register, archive, reasks, examples, taxonomy, language, abbreviations
+        As for `triage.train`: they teach the same labels, and are not judged. No column of matters is read.
     options : TrainingOptions, optional
 
     Returns
@@ -183,6 +184,7 @@ def label_suspects(
         register=register,
         archive=archive,
         reasks=reasks,
+        examples=examples,
         taxonomy=taxonomy,
         language=language,
         abbreviations=abbreviations,
@@ -229,6 +231,7 @@ def judge(
     register: Any = None,
     archive: Any = None,
     reasks: Any = None,
+    examples: Any = None,
     taxonomy: Taxonomy | str | Path | None = None,
     language: str | None = None,
     abbreviations: Mapping[str, str] | None = None,
@@ -238,8 +241,9 @@ def judge(
 
     Parameters
     ----------
-    frame, targets, text, groups, random_state, register, archive, reasks, taxonomy, language, abbreviations, options
+    frame, targets, text, groups, random_state, register, archive, reasks, examples, taxonomy, language, abbreviations
         As for `label_suspects`.
+    options : TrainingOptions, optional
 
     Returns
     -------
@@ -263,7 +267,7 @@ def judge(
     answered, asked_again = read_answered(archive, reasks, text)
     columns = {target: target for target in targets}
     gathered = gather(
-        frame, text, columns, groups, register, answered, asked_again, None, None, taxonomy, options, language
+        frame, text, columns, groups, register, answered, asked_again, examples, None, taxonomy, options, language
     )
     n_texts = len(gathered.texts)
     how = options.joint(LOSSES[0 if n_texts <= _MAX_ROWS_CLOSED_FORM else 1], random_state)

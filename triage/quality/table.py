@@ -37,6 +37,7 @@ def check(
     register: Any = None,
     archive: Any = None,
     reasks: Any = None,
+    examples: Any = None,
     language: str | None = None,
     abbreviations: Mapping[str, str] | None = None,
     random_state: int = 0,
@@ -61,7 +62,7 @@ def check(
         Names the labels that there are.
     register : Register, DataFrame or path, optional
         Competence register: labels that contradict the row of a question's ``matter_id`` are told.
-    archive, reasks : optional
+    archive, reasks, examples : optional
         Further texts with labels, as for `label_suspects`.
     language : str, optional
         Language whose data normalises the texts; the taxonomy's by default, if there is data of it.
@@ -79,7 +80,7 @@ def check(
     Raises
     ------
     DatasetError
-        If a column is not there, the frame has no rows, or the register or the archive has faults.
+        If a column is not there, the frame has no rows, or the register, the archive or the examples have faults.
 
     Examples
     --------
@@ -139,6 +140,7 @@ def check(
             register=register,
             archive=archive,
             reasks=reasks,
+            examples=examples,
             taxonomy=taxonomy,
             language=language,
             abbreviations=abbreviations,
