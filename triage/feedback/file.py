@@ -1,12 +1,10 @@
-"""Corrections by officers, in a log that only grows and shows when a line of it was changed.
+"""The log's file: lines that are chained by their hashes, and only grow.
 
-What officers say of an answer that was suggested for reuse is another thing: `triage.archive.Archive.feedback`.
-
-The log is JSON Lines: line 1 says what it is, each further line is one correction and carries the SHA-256 of the line
-before. Beside it stands ``NAME.head``: how many corrections there are, how many bytes, and the SHA-256 of the last
-line. A correction is acknowledged, that is `FeedbackLog.append` returns, once its line and then the new head are on the
-disk. So what follows the bytes of the head was never acknowledged: a torn line there is what a killed writer left, and
-is cut; a whole one that is chained to the line before is kept.
+JSON Lines: line 1 says what it is, each further line is one correction and carries the SHA-256 of the line before.
+Beside it stands ``NAME.head``: how many corrections there are, how many bytes, and the SHA-256 of the last line. A
+correction is acknowledged, that is `FeedbackFile.append` returns, once its line and then the new head are on the disk.
+So what follows the bytes of the head was never acknowledged: a torn line there is what a killed writer left, and is
+cut; a whole one that is chained to the line before is kept.
 
 To change the format: raise `FORMAT` by one, go on reading the old one, and say so in CHANGELOG.md.
 """
@@ -17,80 +15,28 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-import pandas as pd
-
-from triage.dataset import REGISTER_TARGETS, checks, utc_of
 from triage.disk import replace_file, sync_folder
-from triage.errors import Fault, FeedbackError
-from triage.text import mask_personal_data
-from triage.text.languages import load_language
+from triage.errors import FeedbackError
+from triage.feedback.corrections import Correction
 
 if sys.platform != "win32":
     import fcntl
 
 FORMAT = 1
 
-Label = str | int | bool
-
 _KIND = "triage feedback"
 _FIRST = ("format", "kind", "language")  # of line 1
+_NAMES = tuple(field.name for field in fields(Correction))  # of each further line, beside "previous"
 _MAX_FIRST_BYTES = 200
 _DIGEST_CHARS = 64
-_OWN_COLUMNS = ("id", "text", "date", "author")  # of exported rows; no target may be called so
 _RESTORE = "restore log and head from a copy, and find out who changed them"
-
-
-@dataclass(frozen=True)
-class Correction:
-    """What an officer says a label must be.
-
-    Attributes
-    ----------
-    sequence : int
-        Number of the correction in its log, from 1.
-    question : str
-        Its text, personal data masked.
-    question_id : str
-        Empty where it has none.
-    target : str
-        Anything but a column that `FeedbackLog.export` adds: ``id``, ``text``, ``date``, ``author``.
-    old_label : str, int, bool or None
-        What the desk said; None where that is not known.
-    old_probability : float or None
-        How sure it was, in [0, 1].
-    new_label : str, int or bool
-        The same as `old_label` where an officer confirms it; empty where a question has none, as a question to the
-        ministry has no level.
-    who : str
-        Personal data masked; may be empty.
-    at : str
-        When, in UTC.
-
-    Examples
-    --------
-    >>> done = Correction(1, "Who signs?", "q1", "level", "province", 0.62, "commune", "An", "2025-10-01T08:00:00Z")
-    >>> done.old_label, done.new_label
-    ('province', 'commune')
-    """
-
-    sequence: int
-    question: str
-    question_id: str
-    target: str
-    old_label: Label | None
-    old_probability: float | None
-    new_label: Label
-    who: str
-    at: str
 
 
 @dataclass(frozen=True)
@@ -152,20 +98,15 @@ class _Stored:
     sha256: str
 
 
-class FeedbackLog:
-    """Corrections of one desk, appended and never changed.
-
-    Threads and processes may use one log at the same time: each waits for the others. A network drive may not lock as
-    it must; on Windows there is no such lock, so use a log from one process and thread there.
+class FeedbackFile:
+    """The file of a log and its head, verified whenever they are read.
 
     Parameters
     ----------
-    path : path
-        The file, best beside the desk's archive; ``NAME.head`` is kept beside it, and belongs to it in every copy.
-    language : str, optional
-        Whose personal data is masked besides the international kinds. A new log keeps it; it may be left out
-        afterwards.
-    create : bool, default=True
+    path : Path
+    language : str or None
+        Of a new log; of one that is there it must be the same, or None.
+    create : bool
         Make the log if it is not there.
 
     Attributes
@@ -176,35 +117,11 @@ class FeedbackLog:
     Raises
     ------
     FeedbackError
-        If the file is no log, of a newer format or of another language, its head is missing or behind by more than a
-        killed writer leaves, or the disk refuses.
-
-    Notes
-    -----
-    There is no secret key, so the chain alone proves little against one who can write both files and computes the
-    hashes anew. What is proved:
-
-    - any line that was changed, removed, put in or swapped, and any damage, where the head beside the log was left as
-      it was: `verify` names the line;
-    - the same, and that lines at the end were taken away or the whole was written anew, by ``verify(head=...)`` with a
-      head that was noted where that person cannot write: on paper, in another system, in the weekly report.
-
-    What is not: that a correction is right, that it was made by whom it names, or that one was never taken down.
-
-    Examples
-    --------
-    >>> from tempfile import mkdtemp
-    >>> log = FeedbackLog(Path(mkdtemp()) / "desk.feedback")
-    >>> done = log.append("Who signs the licence?", "jurisdiction", "local", who="An", old_label="ministry")
-    >>> done.sequence, log.verify().n_corrections
-    (1, 1)
-    >>> log.export()[["text", "jurisdiction", "author"]].to_dict("records")
-    [{'text': 'Who signs the licence?', 'jurisdiction': 'local', 'author': 'An'}]
+        As `triage.FeedbackLog` says.
     """
 
-    def __init__(self, path: str | Path, *, language: str | None = None, create: bool = True) -> None:
-        load_language(language)
-        self.path = Path(path).absolute()
+    def __init__(self, path: Path, language: str | None, create: bool) -> None:
+        self.path = path.absolute()
         self._head_path = self.path.with_name(f"{self.path.name}.head")
         stored = self._find(language, create)
         if language not in (None, stored):
@@ -212,113 +129,66 @@ class FeedbackLog:
         self.language: str | None = stored
 
     def __len__(self) -> int:
+        """Return how many corrections the head says there are."""
         return self._head().n_corrections
 
-    def __iter__(self) -> Iterator[Correction]:
-        """Yield all corrections in their order, as they are when it begins; each line is verified."""
-        with self._locked() as file:
-            lines, _ = self._verified(file)
-        for line in lines[1:]:
-            values = json.loads(line)
-            yield Correction(**{field.name: values[field.name] for field in fields(Correction)})
-
-    def append(
-        self,
-        question: str,
-        target: str,
-        new_label: Label,
-        *,
-        who: str = "",
-        old_label: Label | None = None,
-        old_probability: float | None = None,
-        question_id: str = "",
-        at: datetime | None = None,
-    ) -> Correction:
-        """Add a correction; it is on the disk when the call returns. Personal data in it is masked first.
-
-        Parameters
-        ----------
-        question : str
-        target : str
-        new_label : str, int or bool
-        who : str, default=""
-        old_label : str, int or bool, optional
-        old_probability : float, optional
-        question_id : str, default=""
-        at : datetime, optional
-            Now by default; in UTC if it does not say.
+    def corrections(self) -> list[dict[str, Any]]:
+        """Return the values of all corrections, in their order.
 
         Returns
         -------
-        Correction
-            As stored.
+        list of dict
 
         Raises
         ------
-        DatasetError
-            If an argument is not as `Correction` says.
         FeedbackError
-            If the disk refuses, and then nothing of it is stored; or the log is not whole.
-
-        Examples
-        --------
-        >>> from tempfile import mkdtemp
-        >>> log = FeedbackLog(Path(mkdtemp()) / "desk.feedback")
-        >>> log.append("I am at an@example.org, who signs?", "level", "commune", who="An").question
-        'I am at [EMAIL], who signs?'
+            If a line was changed, removed, put in or swapped.
         """
-        # The labels of a desk may be numpy's.
-        new_label = new_label.item() if isinstance(new_label, np.generic) else new_label
-        old_label = old_label.item() if isinstance(old_label, np.generic) else old_label
-        _check(locals())
-        values: dict[str, Any] = {
-            "question": mask_personal_data(question, language=self.language),
-            "question_id": question_id,
-            "target": target,
-            "old_label": old_label,
-            "old_probability": None if old_probability is None else float(old_probability),
-            "new_label": new_label,
-            "who": mask_personal_data(who, language=self.language),
-            "at": utc_of(at),
-        }
-        with self._locked(write=True) as file:
-            before = self._settled(file)
-            correction = Correction(sequence=before.n_corrections + 1, **values)
-            line = _line({**asdict(correction), "previous": before.sha256})
-            self._store(file, before, line)
-        return correction
+        with self._locked() as file:
+            lines, _ = self._verified(file)
+        parsed = [json.loads(line) for line in lines[1:]]
+        return [{name: values[name] for name in _NAMES} for values in parsed]
 
-    def verify(self, head: Head | None = None) -> Head:
-        """Read the whole log and check every line of it.
+    def append(self, values: dict[str, Any]) -> int:
+        """Add a correction; it is on the disk when the call returns.
 
         Parameters
         ----------
-        head : Head, optional
-            A state that was noted elsewhere; the log may have grown since.
+        values : dict
+            Those of `Correction`, but for its number.
+
+        Returns
+        -------
+        int
+            Its number.
+
+        Raises
+        ------
+        FeedbackError
+            If the disk refuses, and then nothing of it is stored; or the log is not whole.
+        """
+        with self._locked(write=True) as file:
+            before = self._settled(file)
+            sequence = before.n_corrections + 1
+            self._store(file, before, _line({**values, "sequence": sequence, "previous": before.sha256}))
+        return sequence
+
+    def verify(self, head: Head | None) -> Head:
+        """Check every line, and that a state noted earlier is still among them.
+
+        Parameters
+        ----------
+        head : Head or None
 
         Returns
         -------
         Head
-            The present state, to be noted where nobody who can write the log can write.
+            The present state.
 
         Raises
         ------
         FeedbackError
-            With the number of the line (line 1 says what the log is) that was changed, removed, put in or swapped.
-
-        Notes
-        -----
-        What this proves, and what not, stands at the class.
-
-        Examples
-        --------
-        >>> from tempfile import mkdtemp
-        >>> log = FeedbackLog(Path(mkdtemp()) / "desk.feedback")
-        >>> done = log.append("Who signs?", "level", "commune")
-        >>> noted = log.verify()
-        >>> done = log.append("Who pays?", "level", "province")
-        >>> log.verify(noted).n_corrections
-        2
+            As `triage.FeedbackLog.verify` says.
         """
         with self._locked() as file:
             lines, _ = self._verified(file)
@@ -329,54 +199,6 @@ class FeedbackLog:
             problem = f"line {head.n_corrections + 1} or one before it was changed since its head was noted"
             raise self._error(problem, _RESTORE)
         return Head(len(lines) - 1, _digest(lines[-1]))
-
-    def export(self, targets: Sequence[str] | None = None) -> pd.DataFrame:
-        """Return the corrections as rows to train on.
-
-        Parameters
-        ----------
-        targets : sequence of str, optional
-            Only these, and only the questions of which each is known: what `triage.train` takes in one table with
-            other questions. By default all, with None where nobody said, for ``triage.train(..., examples=...)``.
-
-        Returns
-        -------
-        DataFrame
-            One row a question, in the order of its first correction: ``id`` (None without one), ``text``, ``date`` (of
-            the last correction, UTC), one column a target (``matter_id`` for ``matter``), ``author`` (who made the
-            last correction). Of the corrections of one question and target the last counts. A question is told by its
-            id, or by its text where it has none.
-
-        Raises
-        ------
-        FeedbackError
-            As `verify`.
-
-        Examples
-        --------
-        >>> from tempfile import mkdtemp
-        >>> log = FeedbackLog(Path(mkdtemp()) / "desk.feedback")
-        >>> for label in ("province", "commune"):
-        ...     done = log.append("Who signs?", "level", label)
-        >>> log.export(["level"])[["text", "level"]].to_dict("records")
-        [{'text': 'Who signs?', 'level': 'commune'}]
-        """
-        rows: dict[tuple[str, str], dict[str, Any]] = {}
-        columns: dict[str, None] = {} if targets is None else dict.fromkeys(map(_column, targets))
-        for correction in self:
-            key = ("id", correction.question_id) if correction.question_id else ("text", correction.question)
-            row = rows.setdefault(key, {"id": correction.question_id or None})
-            column = _column(correction.target)
-            day = correction.at[:10]  # noqa: PD008 -- no DataFrame
-            row |= {"text": correction.question, "date": day, "author": correction.who}
-            row[column] = correction.new_label
-            if targets is None:
-                columns[column] = None
-        kept = [row for row in rows.values() if targets is None or all(column in row for column in columns)]
-        names = ["id", "text", "date", *columns, "author"]
-        return pd.DataFrame([[row.get(name) for name in names] for row in kept], columns=names, dtype=object)
-
-    # --- files ----------------------------------------------------------------------------------
 
     def _find(self, language: str | None, create: bool) -> str | None:
         """Return the language of the log, which is made if it is not there."""
@@ -527,44 +349,6 @@ class FeedbackLog:
         return FeedbackError(path=self.path, problem=problem, remedy=remedy)
 
 
-def _check(given: dict[str, Any]) -> None:
-    """Raise one error with all that is wrong with the arguments of `FeedbackLog.append`."""
-    probability = given["old_probability"]
-    is_share = isinstance(probability, int | float) and not isinstance(probability, bool) and 0 <= probability <= 1
-    problems = {
-        "question": checks.text_problem(given["question"]),
-        "target": _target_problem(given["target"]),
-        "new_label": _label_problem(given["new_label"]),
-        "old_label": None if given["old_label"] is None else _label_problem(given["old_label"]),
-        "old_probability": None if probability is None or is_share else "must be a number in [0, 1]",
-        "question_id": _optional_problem(given["question_id"]),
-        "who": _optional_problem(given["who"]),
-        "at": checks.moment_problem(given["at"]),
-    }
-    checks.raise_if([Fault(None, name, problem) for name, problem in problems.items() if problem], "feedback")
-
-
-def _target_problem(target: Any) -> str | None:
-    taken = isinstance(target, str) and target in _OWN_COLUMNS
-    return f"must be none of {', '.join(_OWN_COLUMNS)}" if taken else checks.text_problem(target)
-
-
-def _label_problem(label: Any) -> str | None:
-    if isinstance(label, str) and not label:
-        return None
-    return (
-        checks.label_problem()(label) if type(label) in (str, int, bool) else "must be text, a whole number or a bool"
-    )
-
-
-def _optional_problem(cell: Any) -> str | None:
-    return None if isinstance(cell, str) and not cell else checks.text_problem(cell)
-
-
-def _column(target: str) -> str:
-    return REGISTER_TARGETS.get(target, target)
-
-
 def _line(values: dict[str, Any]) -> bytes:
     return (
         json.dumps(values, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode() + b"\n"
@@ -581,10 +365,9 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def _follows(values: dict[str, Any] | None, sequence: int, previous: str) -> bool:
-    names = {field.name for field in fields(Correction)} | {"previous"}
     return (
         values is not None
-        and set(values) == names
+        and set(values) == {*_NAMES, "previous"}
         and values["sequence"] == sequence
         and values["previous"] == previous
     )
