@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from quality import DESK_BASELINE, ROOT, Row, calibration_row, run_desks, say, train_desk
+from quality import DESK_BASELINE, ROOT, Row, calibration_row, run_desks, say, style_rows, train_desk
 from sklearn.metrics import roc_auc_score
 
 import triage
@@ -95,7 +95,7 @@ def desk_rows(name: str, part: str, found: pd.DataFrame, musts: Musts) -> Iterat
     yield Row(f"{said}: topic", float(found["topic_right"].mean()), None, None, 0.94)
     yield Row(f"{said}: route, no matter ({(~has).sum()})", float(found.loc[~has, "route_right"].mean()))
     yield Row(f"{said}: none told from a matter, AUROC", float(roc_auc_score(~has, found["none"])), None, 0.80, 0.92)
-    for target in (*ROUTE, "matter_id"):
+    for target in MEASURED:
         sure, right = found[f"{target}_sure"], found[f"{target}_right"]
         yield calibration_row(f"{said}: ECE of {target.removesuffix('_id')}", sure, right, 0.05)
 
@@ -211,6 +211,7 @@ def measure(name: str, validation: bool) -> Iterator[Row]:
     part = "leave one author out"
     found = pd.concat(parts)
     yield from desk_rows(name, part, found, AUTHORS)
+    yield from style_rows(name, part, found["topic_right"], questions.loc[found.index, "style"], {})
     yield from conflict_rows(name, part, found)
     n, n_found, n_right = dated.tolist()
     said = f"{name}, {part}: dated pairs ({n}, matter found in {n_found})"
