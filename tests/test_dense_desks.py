@@ -258,7 +258,7 @@ def test_probability_of_reuse_learns_from_meaning(desk):
     weights = desk.reuse.model.weights
     assert set(weights) == set(SIGNALS)
     reading = desk.reader.read(ASKED)
-    _, signals = desk.suggester.signals(reading.seen, reading.outcome_scores, 9)
+    _, signals, _ = desk.suggester.signals(reading.seen, reading.outcome_scores, 9)
     assert set(signals) == set(SIGNALS)
     for signal in signals.values():
         assert ((signal >= 0) & (signal <= 1 + 1e-6)).all()

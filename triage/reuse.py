@@ -4,7 +4,8 @@ What speaks for an answer are its *signals*, each a number in [0, 1]: how near q
 their words, and how probable it is that the text is about the answer's matter and topic. The score of an answer is the
 sum of their logarithms, each by its weight; the softmax over the answers found, and one more outcome for none of them,
 is the probability that this answer is the one that fits (a conditional logit, McFadden 1974, "Conditional logit
-analysis of qualitative choice behavior", in Frontiers in Econometrics, 105-142).
+analysis of qualitative choice behavior", in Frontiers in Econometrics, 105-142). What speaks for none of them is how
+probable it is that the text is about no matter that has an answer.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ _BEFORE = {"question": 2.0, "answer": 0.8, "matter": 0.4, "topic": 0.2, "meaning
 _BELIEF = 60.0
 _SIZE_BELIEF = 5.0  # in the size of all weights together: a few odd questions must not make them nothing
 _NONE_BEFORE, _NONE_BELIEF = -7.5, 0.5  # score of none of them, and the belief in that
+_UNANSWERED_BEFORE, _UNANSWERED_BELIEF = 1.0, 5.0  # weight of what speaks for none of them; 0 to 5 are alike
+_UNANSWERED_FLOOR = 0.02  # 0.005 to 0.1 are alike
 LARGEST_WEIGHT, LARGEST_NONE = 20.0, 40.0  # that are fitted
 _LEAST_WEIGHT = {"question": 0.4}  # whatever re-asks say, the nearer question stays before the others
 
@@ -62,10 +65,13 @@ class ReuseModel:
     none : float or None
         Score of the outcome that no answer fits; None when no re-asks were there to learn from: then answers are
         ranked, and no probability is known.
+    unanswered : float
+        Weight, in the score of that outcome, of the probability that a question is about no matter with an answer.
     """
 
     weights: Mapping[str, float]
     none: float | None = None
+    unanswered: float = 0.0
 
     @classmethod
     def unfitted(cls) -> Self:
@@ -90,12 +96,15 @@ class ReuseModel:
         mean: Floats = np.exp(self._scores(signals) / (whole if whole > 0 else np.float32(1)))
         return mean
 
-    def probability(self, signals: Mapping[str, Floats]) -> Floats | None:
+    def probability(self, signals: Mapping[str, Floats], unanswered: Floats | None = None) -> Floats | None:
         """Return the probability that each answer is the one that fits.
 
         Parameters
         ----------
         signals : mapping of str to float array of shape (n_questions, n_answers)
+        unanswered : float array of shape (n_questions,), optional
+            How probable it is that a question is about no matter that has an answer, in [0, 1]; by default nothing
+            is said of it.
 
         Returns
         -------
@@ -109,7 +118,12 @@ class ReuseModel:
         >>> model.probability({"question": np.array([[1.0, 0.2, 0.0]])}).round(2)
         array([[0.91, 0.04, 0.  ]], dtype=float32)
         """
-        return None if self.none is None else _choice(self._scores(signals), self.none)
+        if self.none is None:
+            return None
+        none = np.full((len(next(iter(signals.values()))), 1), self.none, np.float32)
+        if unanswered is not None:
+            none += np.float32(self.unanswered) * _logarithm(unanswered, _UNANSWERED_FLOOR)[:, None]
+        return _choice(self._scores(signals), none)
 
     def _scores(self, signals: Mapping[str, Floats]) -> Floats:
         shape = next(iter(signals.values())).shape
@@ -120,12 +134,16 @@ class ReuseModel:
 
 
 def _logarithms(signals: Mapping[str, Floats]) -> dict[str, Floats]:
-    floors = {name: np.float32(SIGNALS[name]) for name in signals}
-    return {name: np.log((signal + floors[name]) / (1 + floors[name])) for name, signal in signals.items()}
+    return {name: _logarithm(signal, SIGNALS[name]) for name, signal in signals.items()}
 
 
-def _choice(scores: Floats, none: float) -> Floats:
-    """Return the softmax over each row's highest scores and that of none, without the latter's column."""
+def _logarithm(signal: Floats, floor: float) -> Floats:
+    logarithm: Floats = np.log((signal + np.float32(floor)) / (1 + np.float32(floor)))
+    return logarithm
+
+
+def _choice(scores: Floats, none: Floats) -> Floats:
+    """Return the softmax over each row's highest scores and that of none, (n_rows, 1), without the latter's column."""
     n_left = scores.shape[1] - MOST_POSSIBLE
     if n_left > 0:
         least = np.partition(scores, n_left, axis=1)[:, n_left, None]
@@ -143,6 +161,7 @@ def fit_reuse(
     groups: Integers,
     *,
     ruled_out: Integers | None = None,
+    unanswered: Floats | None = None,
     random_state: int = 0,
 ) -> tuple[ReuseModel, Floats]:
     """Learn what makes an answer fit from questions of which it is known.
@@ -158,6 +177,8 @@ def fit_reuse(
     ruled_out : int array of shape (n_questions,), optional
         Where no answer is known to fit, the place of the one that is known not to: all others may. With -1, the
         default, none of them fits.
+    unanswered : float array of shape (n_questions,), optional
+        How probable it is that a question is about no matter that has an answer, in [0, 1].
     random_state : int, default=0
         Draws the folds.
 
@@ -186,15 +207,22 @@ def fit_reuse(
         raise ValueError(f"reuse must be learnt from questions about at least two answers, got {n_groups}")
     stack = np.stack(list(_logarithms(signals).values()), -1).astype(np.float32)
     possible = _possible(stack.shape[1], right, np.full(len(right), -1) if ruled_out is None else ruled_out)
+    # What the score of none is made of: itself, and what speaks for it.
+    of_none = np.ones((len(right), 1), np.float32)
+    if unanswered is not None:
+        of_none = np.column_stack((of_none, _logarithm(unanswered.astype(np.float32), _UNANSWERED_FLOOR)))
     fold_of = np.random.default_rng(random_state).permutation(n_groups)[np.unique(groups, return_inverse=True)[1]]
     held_out = np.zeros(stack.shape[:2], np.float32)
     n_folds = min(_N_FOLDS, n_groups)
     for fold in range(n_folds):
         out = fold_of % n_folds == fold
-        weights, none = _fit(stack[~out], possible[~out], names)
-        held_out[out] = _choice(stack[out] @ weights.astype(np.float32), none)
-    weights, none = _fit(stack, possible, names)
-    return ReuseModel({**_BEFORE, **dict(zip(names, weights.tolist(), strict=True))}, none), held_out
+        weights, none = _fit(stack[~out], of_none[~out], possible[~out], names)
+        held_out[out] = _choice(
+            stack[out] @ weights.astype(np.float32), of_none[out] @ none[:, None].astype(np.float32)
+        )
+    weights, none = _fit(stack, of_none, possible, names)
+    model = ReuseModel({**_BEFORE, **dict(zip(names, weights.tolist(), strict=True))}, *none.tolist())
+    return model, held_out
 
 
 def _possible(n_answers: int, right: Integers, ruled_out: Integers) -> npt.NDArray[np.bool_]:
@@ -208,28 +236,34 @@ def _possible(n_answers: int, right: Integers, ruled_out: Integers) -> npt.NDArr
     return possible
 
 
-def _fit(stack: Floats, possible: npt.NDArray[np.bool_], names: list[str]) -> tuple[npt.NDArray[np.float64], float]:
-    """Return the weights, and the score of none, that make the possible outcomes likeliest, drawn to those before."""
+def _fit(
+    stack: Floats, of_none: Floats, possible: npt.NDArray[np.bool_], names: list[str]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the weights, and those of the score of none, that make likeliest what may be, drawn to those before."""
     before = np.array([_BEFORE[name] for name in names])
-    start = np.append(before, _NONE_BEFORE)
+    n_none = of_none.shape[1]
+    none_before = np.array([_NONE_BEFORE, _UNANSWERED_BEFORE][:n_none])
+    belief = np.append(np.full(len(names), _BELIEF), [_NONE_BELIEF, _UNANSWERED_BELIEF][:n_none])
 
     def loss(numbers: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        scores = stack @ numbers[:-1].astype(np.float32)
-        scores = np.hstack((scores, np.full((len(scores), 1), numbers[-1], scores.dtype)))
+        weights, none = np.split(numbers, [len(names)])
+        scores = stack @ weights.astype(np.float32)
+        scores = np.hstack((scores, of_none @ none[:, None].astype(np.float32)))
         probability = scipy.special.softmax(scores, axis=1)
         hit = np.where(possible, probability, 0)
         total = np.maximum(hit.sum(1, keepdims=True), 1e-12)
         pull = (probability - hit / total).astype(np.float64)
         # Away from the proportions, whatever the size; from the size; and for none from what it was before.
-        size = numbers[:-1] @ before / (before @ before)
-        away = np.append(numbers[:-1] - size * before, numbers[-1] - _NONE_BEFORE)
-        belief = np.append(np.full(len(names), _BELIEF), _NONE_BELIEF)
-        gradient = np.append(np.einsum("ij,ijk->k", pull[:, :-1], stack), pull[:, -1].sum()) + 2 * belief * away
-        gradient[:-1] += 2 * _SIZE_BELIEF * (size - 1) * before / (before @ before)
+        size = weights @ before / (before @ before)
+        away = np.append(weights - size * before, none - none_before)
+        gradient = np.append(np.einsum("ij,ijk->k", pull[:, :-1], stack), pull[:, -1] @ of_none) + 2 * belief * away
+        gradient[: len(names)] += 2 * _SIZE_BELIEF * (size - 1) * before / (before @ before)
         surprise = -float(np.log(total, dtype=np.float64).sum())
         unlikely = float((belief * away**2).sum() + _SIZE_BELIEF * (size - 1) ** 2)
         return (surprise + unlikely) / len(stack), gradient / len(stack)
 
-    bounds = [(_LEAST_WEIGHT.get(name, 0.0), LARGEST_WEIGHT) for name in names] + [(-LARGEST_NONE, LARGEST_NONE)]
+    bounds = [(_LEAST_WEIGHT.get(name, 0.0), LARGEST_WEIGHT) for name in names]
+    bounds += [(-LARGEST_NONE, LARGEST_NONE), (0.0, LARGEST_WEIGHT)][:n_none]
+    start = np.append(before, none_before)
     found = scipy.optimize.minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return found.x[:-1], float(found.x[-1])
+    return found.x[: len(names)], found.x[len(names) :]

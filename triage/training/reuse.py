@@ -39,11 +39,19 @@ def draw_unanswered(matters: Sequence[Any], archive: pd.DataFrame | None, n_fits
     Returns
     -------
     list of int
-        Rows of the table; none where the archive answers none of them, as nothing says how many should be drawn.
+        Rows of the table; none where the archive knows no matter.
+
+    Notes
+    -----
+    A question without a matter is one of them, unless answers without one are as common as such questions are.
     """
     if archive is None or "matter_id" not in archive.columns:
         return []
     answered = set(archive["matter_id"])
+    if not answered - {""}:
+        return []
+    if (archive["matter_id"] == "").mean() < np.mean([matter == "" for matter in matters] or [False]):
+        answered.discard("")
     rows = [row for row, matter in enumerate(matters) if matter is not None and matter not in answered]
     share = len(rows) / max(1, len(matters))
     n_drawn = min(len(rows), round(n_fits * share / (1 - share))) if share < 1 else len(rows)
@@ -84,42 +92,45 @@ def with_reuse(
     if len(np.unique(about)) < 2:
         return without_reuse(triager, promise)
     near_misses = triager.reader.read(reasks[text][~fits].tolist())
-    n_fits = int(fits.sum())
-    seen = Seen.joined([trained[0][:n_fits], near_misses.seen])
-    places, signals = _signals(triager, seen, np.vstack([trained[1][:n_fits], near_misses.scores]))
-    about, fits = np.concatenate((about[fits], about[~fits])), np.arange(len(about)) < n_fits
+    n_fits, n_reasks = int(fits.sum()), len(fits)
+    seen = Seen.joined([trained[0][:n_fits], near_misses.seen, trained[0][n_fits:]])
+    scores = np.vstack([trained[1][:n_fits], near_misses.scores, trained[1][n_fits:]])
+    outcome_scores = triager.reader.outcome_scores(seen.ngrams, scores)
+    places, signals, unanswered = triager.suggester.signals(seen, outcome_scores, MOST_POSSIBLE)
     row_of = {record["id"]: row for row, record in enumerate(triager.records)}
-    named = places == np.array([row_of.get(id, -1) for id in about])[:, None]
-    place = np.where(named.any(1), named.argmax(1), -1)
+    about = np.concatenate((about[fits], about[~fits]))
+    named = places[:n_reasks] == np.array([row_of.get(id, -1) for id in about])[:, None]
+    n_unanswered = len(seen) - n_reasks
+    place = np.append(np.where(named.any(1), named.argmax(1), -1), np.full(n_unanswered, -1))
+    groups = np.append(pd.factorize(about)[0], n_reasks + np.arange(n_unanswered))
+    fits, is_reask = np.arange(len(place)) < n_fits, np.arange(len(place)) < n_reasks
     # Of a near miss that is not found nothing is known; an answer that is not found cannot be offered.
-    known = fits | (place >= 0) | (about == "")
-    if len(np.unique(about[known])) < 2:
+    known = fits | (place >= 0) | ~is_reask
+    known[:n_reasks] |= about == ""
+    if len(np.unique(groups[known & is_reask])) < 2:
         return without_reuse(triager, promise)
-    signals = {name: signal[known] for name, signal in signals.items()}
     right, ruled_out = np.where(fits, place, -1)[known], np.where(fits, -1, place)[known]
-    groups = pd.factorize(pd.Series(about))[0][known]
-    model, held_out = fit_reuse(signals, right, groups, ruled_out=ruled_out, random_state=random_state)
+    model, held_out = fit_reuse(
+        {name: signal[known] for name, signal in signals.items()},
+        right,
+        groups[known],
+        ruled_out=ruled_out,
+        unanswered=None if unanswered is None else unanswered[known],
+        random_state=random_state,
+    )
     best = held_out.argmax(1)
     told = (ruled_out < 0) | (best == ruled_out)  # of a near miss it is told only where it would be offered itself
-    sure, correct = held_out.max(1)[told], (best == right)[told]
-    measured = _measured(sure, correct)
+    sure, correct, is_reask = held_out.max(1)[told], (best == right)[told], is_reask[known][told]
+    measured = _measured(sure[is_reask], correct[is_reask])
     # Among the questions that come are some that no answer is about: a promise counts what they would be offered.
-    if len(trained[0]) > n_fits:
-        offered = model.probability(_signals(triager, trained[0][n_fits:], trained[1][n_fits:])[1])
-        assert offered is not None
-        sure, correct = np.append(sure, offered.max(1)), np.append(correct, np.zeros(len(offered), bool))
     fitted = {f"{share:g}": fit_threshold(sure, correct, promise=share) for share in _PROMISES}
     measured |= {
-        "n_unanswered": len(sure) - measured["n"],
+        "n_unanswered": n_unanswered,
         "could_promise": {share: one.coverage for share, one in fitted.items() if one.value is not None},
     }
     threshold = None if promise is None else fit_threshold(sure, correct, promise=promise)
     reuse = replace(triager.reuse, model=model, threshold=threshold)
     return replace(triager, reuse=reuse, metrics={**triager.metrics, REUSE: measured})
-
-
-def _signals(triager: Triager, seen: Seen, scores: Floats) -> tuple[npt.NDArray[np.intp], dict[str, Floats]]:
-    return triager.suggester.signals(seen, triager.reader.outcome_scores(seen.ngrams, scores), MOST_POSSIBLE)
 
 
 def _measured(sure: Floats, correct: npt.NDArray[np.bool_]) -> dict[str, Any]:

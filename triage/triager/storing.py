@@ -68,6 +68,7 @@ def _reuse_state(reuse: Reuse) -> dict[str, Any]:
     state: dict[str, Any] = {}
     if reuse.model.none is not None:
         state |= {"weights": dict(reuse.model.weights), "none": reuse.model.none}
+        state |= {"unanswered": reuse.model.unanswered} if reuse.model.unanswered else {}
     if reuse.threshold is not None:
         state["threshold"] = reuse.threshold.to_dict()
     if reuse.documents is not None:
@@ -83,8 +84,9 @@ def _reuse_of(state: Mapping[str, Any], tables: Mapping[str, Any]) -> Reuse:
     if "none" in state:
         unfitted = ReuseModel.unfitted().weights  # bundles of before there were encoders know nothing of meaning
         weights = {**{name: unfitted[name] for name in ("meaning", "answer_meaning")}, **state["weights"]}
-        model = ReuseModel({name: float(weights[name]) for name in SIGNALS}, float(state["none"]))
-    numbers = list(model.weights.values())
+        unanswered = float(state.get("unanswered", 0))  # bundles of before it was asked have none
+        model = ReuseModel({name: float(weights[name]) for name in SIGNALS}, float(state["none"]), unanswered)
+    numbers = [*model.weights.values(), model.unanswered]
     fits = (
         0 <= min(numbers) and max(numbers) <= LARGEST_WEIGHT,
         model.none is None or abs(model.none) <= LARGEST_NONE,

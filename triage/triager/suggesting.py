@@ -148,7 +148,7 @@ class Suggester:
         for rows, found in self.answered.found(reading.seen, self._likely(probabilities)):
             of_rows = {target: of[rows] for target, of in probabilities.items()}
             signals = self._signals(reading.seen[rows], of_rows, found)
-            ranked += self._best(found, signals, k)
+            ranked += self._best(found, signals, self._unanswered(of_rows, found), k)
         return ranked
 
     def reusable(self, ranked: Sequence[Ranked], days: Sequence[str | None]) -> npt.NDArray[np.bool_]:
@@ -164,7 +164,7 @@ class Suggester:
             bool,
         )
 
-    def _best(self, found: Found, signals: Mapping[str, Floats], k: int) -> list[Ranked]:
+    def _best(self, found: Found, signals: Mapping[str, Floats], unanswered: Floats | None, k: int) -> list[Ranked]:
         """Rank what was found for some texts."""
         model = self.reuse.model
         shares = np.any([signals[name] > 0 for name in BY_TEXT if name in signals], axis=0)
@@ -174,7 +174,7 @@ class Suggester:
         place, _ = best(order, k)
         chosen = {name: np.take_along_axis(signal, place, 1) for name, signal in signals.items()}
         similarity = model.similarity(chosen)
-        probability = model.probability(signals)
+        probability = model.probability(signals, unanswered)
         p_reuse = np.full(place.shape, np.nan) if probability is None else np.take_along_axis(probability, place, 1)
         there = np.take_along_axis(shares, place, 1)
         return [
@@ -182,8 +182,10 @@ class Suggester:
             for places, near, sure, known in zip(place, similarity, p_reuse, there, strict=True)
         ]
 
-    def signals(self, seen: Seen, outcome_scores: Floats, most: int) -> tuple[npt.NDArray[np.intp], dict[str, Floats]]:
-        """Return what speaks for the earlier questions, of many the most similar ones only.
+    def signals(
+        self, seen: Seen, outcome_scores: Floats, most: int
+    ) -> tuple[npt.NDArray[np.intp], dict[str, Floats], Floats | None]:
+        """Return what speaks for the earlier questions, of many the most similar ones only, and for none of them.
 
         Parameters
         ----------
@@ -197,15 +199,21 @@ class Suggester:
         place : intp array of shape (n_texts, min(most, n_records))
             Place among the records.
         signals : dict of str to float array of the same shape
+        unanswered : float array of shape (n_texts,), or None
+            How probable it is that a text is about no matter with an answer; None where no matter is known.
         """
         probabilities = self._probabilities(outcome_scores)
-        places, parts = [], []
+        places, parts, unanswered = [], [], []
         for rows, found in self.answered.found(seen, self._likely(probabilities)):
-            signals = self._signals(seen[rows], {target: of[rows] for target, of in probabilities.items()}, found)
+            of_rows = {target: of[rows] for target, of in probabilities.items()}
+            signals = self._signals(seen[rows], of_rows, found)
+            unanswered.append(self._unanswered(of_rows, found))
             place, _ = best(self.reuse.model.similarity(signals), most)
             places.append(place)
             parts.append({name: np.take_along_axis(signal, place, 1) for name, signal in signals.items()})
-        return np.vstack(places), {name: np.vstack([part[name] for part in parts]) for name in parts[0]}
+        whole = {name: np.vstack([part[name] for part in parts]) for name in parts[0]}
+        known = [part for part in unanswered if part is not None]
+        return np.vstack(places), whole, np.concatenate(known) if known else None
 
     def _probabilities(self, outcome_scores: Floats) -> dict[str, Floats]:
         """Return the probability of each class of the targets that earlier questions have labels of."""
@@ -237,6 +245,20 @@ class Suggester:
             known = np.minimum(code, len(labels) - 1)
             signals[target] = np.where(code < len(labels), probability[:, known], signals["question"])
         return signals
+
+    def _unanswered(self, probabilities: Mapping[str, Floats], found: Found) -> Floats | None:
+        """Return how probable it is that each text is about no matter that an answer was found on, (n_texts,)."""
+        if "matter" not in probabilities:
+            return None
+        labels, probability = self.reader.classes["matter"], probabilities["matter"]
+        codes = found.codes(_LABELS["matter"], labels)
+        answered = np.zeros(len(labels), bool)
+        answered[codes[codes < len(labels)]] = True
+        # Of the likeliest matters alone: by these answers are looked up, whatever else the archive holds.
+        last = min(_MOST_LIKELY, len(labels)) - 1
+        least = -np.partition(-probability, last, axis=1)[:, last, None]
+        unanswered: Floats = 1 - np.where(answered & (probability >= least), probability, 0).sum(1)
+        return np.clip(unanswered, 0, 1)
 
     def stale(self, record: Mapping[str, Any], day: str | None) -> str | None:
         """Say why an answer is out of date on a day; None for a question without an answer."""
