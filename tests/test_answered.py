@@ -123,7 +123,7 @@ def test_archive_that_is_not_there_is_refused(triager, tmp_path):
 
 
 def test_archive_says_what_a_bundle_of_the_same_answers_says(dated, tmp_path):
-    desk = replace(dated, reuse=Reuse(CERTAIN, ALWAYS))
+    desk = replace(dated, reuse=Reuse(replace(CERTAIN, unanswered=1.5), ALWAYS))
     facts = {"matter_id": "M1", "jurisdiction": "local", "level": "commune", "answered_at": "2025-08-01"}
     rows = [
         *desk.records,

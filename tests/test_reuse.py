@@ -156,6 +156,30 @@ def test_judging_leaves_the_signals_as_they_are():
     assert all(np.array_equal(signals[name], before[name]) for name in SIGNALS)
 
 
+def test_the_likelier_no_matter_has_an_answer_the_likelier_none_fits_by_hand():
+    model = ReuseModel({"question": 1.0}, none=np.log(0.5), unanswered=2.0)
+    signals, unanswered = {"question": np.ones((3, 1), np.float32)}, np.array([0.0, 0.5, 1.0], np.float32)
+    odds = 0.5 * ((unanswered + 0.02) / 1.02) ** 2
+    assert model.probability(signals, unanswered)[:, 0] == pytest.approx(1 / (1 + odds), rel=1e-5)
+    assert model.probability(signals)[:, 0] == pytest.approx(1 / 1.5)  # nothing is said of it
+
+
+@few
+@given(asked(), st.floats(0, LARGEST_WEIGHT), st.data())
+def test_whatever_is_said_of_matters_without_an_answer_probabilities_are_shares(drawn, weight, data):
+    plain, signals = drawn
+    n_questions = len(next(iter(signals.values())))
+    unanswered = data.draw(hnp.arrays(np.float32, n_questions, elements=NUMBERS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = ReuseModel(plain.weights, plain.none, weight)
+        probability, sure = model.probability(signals, unanswered), model.probability(signals, np.zeros(n_questions))
+    assert probability.dtype == np.float32
+    assert (probability.sum(1) <= 1 + 1e-5).all()
+    assert (probability <= sure * (1 + 1e-4) + 1e-6).all()
+    assert model.similarity(signals) == pytest.approx(plain.similarity(signals))
+
+
 # --- what is learnt ---------------------------------------------------------------------------------
 
 
@@ -299,6 +323,44 @@ def test_loss_is_the_definition_and_its_gradient_that_of_it(monkeypatch, share):
         model = ReuseModel(dict(zip(SIGNALS, point[:-1], strict=True)), point[-1])
         assert value == pytest.approx(objective(signals, right, ruled_out, model) / len(right), rel=1e-4)
     for gradient, near in asked_of:
+        assert gradient == pytest.approx(near, abs=0.02)
+
+
+def unanswered_of(right, told=0.8, seed=1):
+    """Return what is high for most questions that no answer fits, and low for most others."""
+    rng = np.random.default_rng(seed)
+    return np.where((right < 0) == (rng.random(len(right)) < told), 0.9, 0.1).astype(np.float32)
+
+
+def test_what_tells_questions_without_an_answer_is_learnt():
+    signals, right, groups = drawn_questions(n_questions=900, question=0.2)
+    plain = fit_reuse(signals, right, groups)
+    assert plain[0].unanswered == 0
+    for told, learnt in ((0.95, True), (0.5, False)):  # the second says nothing
+        unanswered = unanswered_of(right, told)
+        model, held_out = fit_reuse(signals, right, groups, unanswered=unanswered)
+        assert (model.unanswered > 0.8) == learnt
+        best = [(of[right < 0].max(1).mean(), of[right >= 0].max(1).mean()) for of in (plain[1], held_out)]
+        assert (best[1][0] < 0.7 * best[0][0] and best[1][1] > best[0][1]) == learnt
+    again = fit_reuse(signals, right, groups, unanswered=unanswered)
+    assert again[0] == model
+
+
+def test_gradient_is_that_of_the_loss_where_matters_without_an_answer_are_known(monkeypatch):
+    signals, right, groups = drawn_questions(n_questions=40, question=0.4)
+    asked_of = []
+
+    def checked(loss, start, **options):
+        for point in (start, start + 0.5):
+            near = scipy.optimize.approx_fprime(point, lambda numbers: loss(numbers)[0], 1e-3)
+            asked_of.append((loss(point)[1], near))
+        return scipy.optimize.OptimizeResult(x=start)
+
+    monkeypatch.setattr("triage.reuse.scipy.optimize.minimize", checked)
+    fit_reuse(signals, right, groups, unanswered=unanswered_of(right))
+    assert len(asked_of) == 2 * 6
+    for gradient, near in asked_of:
+        assert len(gradient) == len(SIGNALS) + 2
         assert gradient == pytest.approx(near, abs=0.02)
 
 

@@ -214,6 +214,32 @@ def test_promise_of_reuse_without_an_archive_says_what_it_needs(questions):
         triage.train(questions, promise={"reuse": 0.9})
 
 
+def test_question_about_a_matter_without_an_answer_is_offered_none_where_one_on_its_topic_is_near(tmp_path):
+    words = ["shop", "bar", "market", "hotel", "school", "street", "ship", "farm"]
+    rows = [(f"Who signs for retail of liquor in a {word}?", "M1") for word in words]
+    rows += [(f"Who signs for import of liquor by {word}?", "M2") for word in words]
+    rows += [(f"Where is tax on rent of a {word} paid?", "M3") for word in words]
+    table = pd.DataFrame(rows, columns=["text", "matter_id"]).assign(topic="liquor", jurisdiction="local")
+    table.loc[16:, ["topic", "jurisdiction"]] = ["tax", "ministry"]
+    register = pd.DataFrame(
+        [("M1", "liquor", "Retail", "local"), ("M2", "liquor", "Import", "local"), ("M3", "tax", "Rent", "ministry")],
+        columns=["matter_id", "topic", "matter_en", "jurisdiction"],
+    ).assign(level="", agency="", valid_from="", valid_to="")
+    register.loc[:1, "level"] = "commune"
+    table["level"] = ["commune"] * 16 + [""] * 8
+    archive = answers().iloc[:2].assign(matter_id=["M1", "M3"])
+    asked = [("a1", "", f"liquor by retail in my {word}, who signs") for word in words]
+    asked += [("a2", "", f"rent of my {word}, where is the tax paid") for word in words]
+    desk = triage.train(table, register=register, archive=archive, reasks=reasks(*asked))
+    assert desk.metrics["reuse"]["n_unanswered"] == 8
+    assert desk.reuse.model.unanswered > 0
+    loaded = triage.load(desk.save(tmp_path / "desk"))
+    assert loaded.reuse.model == desk.reuse.model
+    (fits,), (none,) = loaded.similar(["retail of liquor: who signs?", "import of liquor: who signs?"], k=1)
+    assert (fits.id, none.id) == ("a1", "a1")
+    assert none.p_reuse < 0.5 < fits.p_reuse
+
+
 def test_near_misses_that_are_not_found_teach_nothing(questions, monkeypatch):
     monkeypatch.setattr("triage.training.reuse.MOST_POSSIBLE", 1)  # as in an archive of many answers that are nearer
     lost = [("", "a1", "boundary dispute, who settles"), ("", "a2", "retail of liquor, who signs")]
@@ -726,6 +752,7 @@ def contents(desk, tmp_path_factory):
         *({"weights": {name: 1.0 for name in OF_OLD if name != missing}} for missing in OF_OLD),
         {"weights": {**dict.fromkeys(SIGNALS, 1.0), "meaning": -0.1}},
         {"weights": []},
+        *({"unanswered": value} for value in (-0.1, float("nan"), LARGEST_WEIGHT + 1, "x", None)),
         *({"threshold": value} for value in ({}, [], None, "x")),
         *({"oldest_days": value} for value in (-1, 1.5, "30", True, [])),
         {"documents_language": None},
@@ -775,9 +802,11 @@ def test_questions_without_an_answer_are_drawn_in_their_share_of_the_table(n_fit
     assert drawn == draw_unanswered(matters, archive, n_fits, 0)
 
 
-def test_questions_without_a_matter_are_not_drawn_where_an_answer_has_none_either():
+def test_questions_without_a_matter_are_not_drawn_where_answers_without_one_are_as_common():
     archive = pd.DataFrame({"matter_id": ["M1", ""]})
     assert draw_unanswered(["M1", "", "", None], archive, 9, 0) == []
+    assert draw_unanswered(["M1", "", "", ""], archive, 1, 0) != []
+    assert draw_unanswered(["M1", ""], pd.DataFrame({"matter_id": ["", ""]}), 9, 0) == []  # it knows no matter
     assert draw_unanswered(["", "M7"], pd.DataFrame({"id": ["a"]}), 9, 0) == []
     assert draw_unanswered(["M7", "M7"], archive, 9, 0) == [0, 1]  # all, where nothing is answered
     assert draw_unanswered([], None, 9, 0) == []
