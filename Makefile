@@ -52,8 +52,8 @@ models: $(VENV)/.installed
 	done
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python tests/benchmarks/quality.py
 	$(BIN)/python tests/benchmarks/jurisdiction.py
+	$(BIN)/python tests/benchmarks/quality.py
 	$(BIN)/python tests/benchmarks/reuse.py
 	$(BIN)/python tests/benchmarks/index.py
 	$(BIN)/python tests/benchmarks/vectors.py

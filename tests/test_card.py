@@ -76,8 +76,8 @@ def test_card_says_how_sure_reuse_is_and_what_is_offered(triager: triage.Triager
     said = section(model_card(with_reuse(triager, None)))
     assert "- later questions of which it is known: 40\n" in said
     assert "- the first answer fits, per cent: 75.0 [" in said
-    assert "- ECE of its probability: 0.042\n- AUROC of its probability: 0.876\n" in said
-    assert "- questions that no answer is about: 7\n" in said
+    assert "- questions that no answer is about: 7\n- ECE of its probability: 0.042\n" in said
+    assert "- AUROC of its probability: 0.876\n" in said
     assert "- offered for reuse: none, as nothing was promised\n" in said
     assert "- promises that could be kept (and share offered): 0.7 (82 %), 0.75 (50 %)" in said
     assert "legal documents" not in said

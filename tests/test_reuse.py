@@ -161,7 +161,7 @@ def test_the_likelier_no_matter_has_an_answer_the_likelier_none_fits_by_hand():
     signals, unanswered = {"question": np.ones((3, 1), np.float32)}, np.array([0.0, 0.5, 1.0], np.float32)
     odds = 0.5 * ((unanswered + 0.02) / 1.02) ** 2
     assert model.probability(signals, unanswered)[:, 0] == pytest.approx(1 / (1 + odds), rel=1e-5)
-    assert model.probability(signals)[:, 0] == pytest.approx(1 / 1.5)  # nothing is said of it
+    assert model.probability(signals)[:, 0] == pytest.approx(1 / 1.5)  # as with 1
 
 
 @few

@@ -802,11 +802,11 @@ def test_questions_without_an_answer_are_drawn_in_their_share_of_the_table(n_fit
     assert drawn == draw_unanswered(matters, archive, n_fits, 0)
 
 
-def test_questions_without_a_matter_are_not_drawn_where_answers_without_one_are_as_common():
-    archive = pd.DataFrame({"matter_id": ["M1", ""]})
-    assert draw_unanswered(["M1", "", "", None], archive, 9, 0) == []
-    assert draw_unanswered(["M1", "", "", ""], archive, 1, 0) != []
-    assert draw_unanswered(["M1", ""], pd.DataFrame({"matter_id": ["", ""]}), 9, 0) == []  # it knows no matter
-    assert draw_unanswered(["", "M7"], pd.DataFrame({"id": ["a"]}), 9, 0) == []
-    assert draw_unanswered(["M7", "M7"], archive, 9, 0) == [0, 1]  # all, where nothing is answered
+def test_no_question_is_drawn_where_nothing_says_which_are_answered():
+    matters = ["M1", "", "M7", None]
+    assert draw_unanswered(matters, pd.DataFrame({"matter_id": ["M1"] * 9 + [""]}), 9, 0) == [1, 2]
+    assert draw_unanswered(matters, pd.DataFrame({"matter_id": ["M1"] * 8 + [""]}), 9, 0) == []  # it may be on M7
+    assert draw_unanswered(matters, pd.DataFrame({"matter_id": ["M8"]}), 9, 0) != []
+    assert draw_unanswered(matters[:3], pd.DataFrame({"matter_id": ["M8"]}), 9, 0) == []  # called otherwise, it seems
+    assert draw_unanswered(matters, pd.DataFrame({"id": ["a"]}), 9, 0) == []
     assert draw_unanswered([], None, 9, 0) == []

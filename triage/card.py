@@ -100,9 +100,9 @@ def _reuse(triager: Triager) -> list[str]:
     facts = {
         "later questions of which it is known": measured["n"],
         "the first answer fits, per cent": share_text(measured["n_right"], measured["n"]),
+        "questions that no answer is about": measured["n_unanswered"],
         "ECE of its probability": None if measured["ece"] is None else f"{measured['ece']:.3f}",
         "AUROC of its probability": None if measured["auroc"] is None else f"{measured['auroc']:.3f}",
-        "questions that no answer is about": measured["n_unanswered"],
         "offered for reuse": "none, as nothing was promised" if threshold is None else _offered(threshold),
         "promises that could be kept (and share offered)": could or "none",
         "legal documents known to end": None if documents is None else len(documents.rows),
@@ -111,8 +111,8 @@ def _reuse(triager: Triager) -> list[str]:
     return [
         "An earlier answer is suggested with the probability that it fits, and offered for reuse from the promised "
         "threshold on while it holds. Measured on later questions by a model that had seen neither the question nor "
-        "others about the same answer; a near miss counts where it would be offered. A promise counts as well what "
-        "questions that no answer is about would be offered, as many as there are among the training questions.",
+        "others about the same answer; a near miss counts where it would be offered. Probability and promise are "
+        "measured on questions that no answer is about as well, as many as there are among the training questions.",
         _facts(facts),
     ]
 

@@ -92,6 +92,18 @@ class Recipe:
         """Return the path of one of the data files, None where the recipe names none."""
         return self.path.parent / self.data[name] if name in self.data else None
 
+    def to_train_on(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of the splits to train on, all rows where a table has no split."""
+        column = self.data.get("split")
+        if column in frame.columns:
+            frame = frame[frame[column].isin(self.data.get("train_on", ["train"]))]
+        return frame.reset_index(drop=True)
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """Return the rows to train on of one of the data files, None where the recipe names none."""
+        path = self.file(name)
+        return None if path is None else self.to_train_on(read_table(path))
+
 
 def read_recipe(path: str | Path) -> Recipe:
     """Read and check a recipe.
@@ -215,7 +227,7 @@ def train_recipe(path: str | Path, *, progress: Callable[[str], None] | None = N
         If a table has faults.
     """
     recipe = read_recipe(path)
-    return _trained(recipe, _to_train_on(recipe, _questions(recipe)), progress)
+    return _trained(recipe, recipe.to_train_on(_questions(recipe)), progress)
 
 
 def _questions(recipe: Recipe) -> pd.DataFrame:
@@ -227,10 +239,6 @@ def _questions(recipe: Recipe) -> pd.DataFrame:
         targets=data.get("targets", _TARGETS),
         split=data.get("split"),
     )
-
-
-def _to_train_on(recipe: Recipe, questions: pd.DataFrame) -> pd.DataFrame:
-    return _of_splits(questions, recipe).reset_index(drop=True)
 
 
 def _trained(recipe: Recipe, chosen: pd.DataFrame, progress: Callable[[str], None] | None) -> Triager:
@@ -252,11 +260,11 @@ def _trained(recipe: Recipe, chosen: pd.DataFrame, progress: Callable[[str], Non
             promise=recipe.promise,
             random_state=random_state,
             groups=data.get("groups"),
-            reasks=_chosen(recipe, "reasks"),
+            reasks=recipe.table("reasks"),
             documents=recipe.file("documents"),
             oldest_days=recipe.reuse.get("oldest_days"),
-            examples=_chosen(recipe, "examples"),
-            neighbours=_chosen(recipe, "neighbours"),
+            examples=recipe.table("examples"),
+            neighbours=recipe.table("neighbours"),
             taxonomy=recipe.file("taxonomy"),
             language=recipe.desk.get("language"),
             abbreviations=None if abbreviations is None else read_abbreviations(abbreviations),
@@ -309,7 +317,7 @@ def train_and_measure(path: str | Path, *, progress: Callable[[str], None] | Non
     questions = _questions(recipe)
     if splits and not questions[column].isin(splits).any():
         raise RecipeError(path=path, problems=[f"[data] measure_on must name a split with questions, got {splits}"])
-    triager = _trained(recipe, _to_train_on(recipe, questions), progress)
+    triager = _trained(recipe, recipe.to_train_on(questions), progress)
     if not splits:
         return triager
     text = recipe.data.get("text", "text")
@@ -367,7 +375,7 @@ def learning_curve(
     if not all(0 < fraction <= 1 for fraction in fractions):
         raise ValueError(f"fractions must be in (0, 1], got {list(fractions)}")
     recipe = read_recipe(path)
-    questions = _to_train_on(recipe, _questions(recipe))
+    questions = recipe.to_train_on(_questions(recipe))
     order = np.random.default_rng(random_state).permutation(len(questions))
     parts = []
     for fraction in sorted(fractions):
@@ -381,21 +389,6 @@ def learning_curve(
     return curve[["fraction", "n_train", *_CURVE]]
 
 
-def _of_splits(frame: pd.DataFrame, recipe: Recipe) -> pd.DataFrame:
-    """Return the rows of the splits to train on, all rows where a table has no split."""
-    column = recipe.data.get("split")
-    if column is None or column not in frame.columns:
-        return frame
-    chosen: pd.DataFrame = frame[frame[column].isin(recipe.data.get("train_on", ["train"]))]
-    return chosen
-
-
 def _chosen_messages(recipe: Recipe, text: str) -> list[str] | None:
     path = recipe.file("oos")
-    return None if path is None else out_of_scope_texts(_of_splits(read_table(path), recipe), text)
-
-
-def _chosen(recipe: Recipe, name: str) -> pd.DataFrame | None:
-    """Return the rows to train on of one of the data files, None where the recipe names none."""
-    path = recipe.file(name)
-    return None if path is None else _of_splits(read_table(path), recipe).reset_index(drop=True)
+    return None if path is None else out_of_scope_texts(recipe.to_train_on(read_table(path)), text)

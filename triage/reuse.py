@@ -5,7 +5,7 @@ their words, and how probable it is that the text is about the answer's matter a
 sum of their logarithms, each by its weight; the softmax over the answers found, and one more outcome for none of them,
 is the probability that this answer is the one that fits (a conditional logit, McFadden 1974, "Conditional logit
 analysis of qualitative choice behavior", in Frontiers in Econometrics, 105-142). What speaks for none of them is how
-probable it is that the text is about no matter that has an answer.
+probable it is that the text is about no matter that an earlier question was on.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class ReuseModel:
         Score of the outcome that no answer fits; None when no re-asks were there to learn from: then answers are
         ranked, and no probability is known.
     unanswered : float
-        Weight, in the score of that outcome, of the probability that a question is about no matter with an answer.
+        Weight, in the score of that outcome, of the logarithm of how probable it is that no earlier question was on
+        the matter of a question.
     """
 
     weights: Mapping[str, float]
@@ -103,8 +104,7 @@ class ReuseModel:
         ----------
         signals : mapping of str to float array of shape (n_questions, n_answers)
         unanswered : float array of shape (n_questions,), optional
-            How probable it is that a question is about no matter that has an answer, in [0, 1]; by default nothing
-            is said of it.
+            How probable it is that no earlier question was on the matter of a question, in [0, 1]; 1 by default.
 
         Returns
         -------
@@ -178,7 +178,7 @@ def fit_reuse(
         Where no answer is known to fit, the place of the one that is known not to: all others may. With -1, the
         default, none of them fits.
     unanswered : float array of shape (n_questions,), optional
-        How probable it is that a question is about no matter that has an answer, in [0, 1].
+        How probable it is that no earlier question was on the matter of a question, in [0, 1].
     random_state : int, default=0
         Draws the folds.
 

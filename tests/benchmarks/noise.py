@@ -110,23 +110,23 @@ def runs(name: str) -> Iterator[dict[str, Any]]:
     if name in DESKS:
         whole = read_table(ROOT / "datasets" / name / "questions.csv")
         whole = whole[whole["split"] == "train"].reset_index(drop=True)
-        targets, tables = DESKS[name], desk_tables(name)
+        targets, of_desk = DESKS[name], desk_tables(name)
         options: dict[str, Any] = {"groups": "author", "language": "vi"}
         table = whole[["text", "author", "date", *targets]]
-        settings = [("desk", SHARE, tables, "uniform", SEEDS), ("desk", 0.0, tables, "uniform", [0])]
+        settings = [("desk", SHARE, of_desk, "uniform", SEEDS), ("desk", 0.0, of_desk, "uniform", [0])]
         settings += [("alone", SHARE, {}, "uniform", SEEDS), ("alone", 0.0, {}, "uniform", [0])]
-        settings += [("desk", SHARE, tables, "confused", [0])]
+        settings += [("desk", SHARE, of_desk, "confused", [0])]
     else:
         table, targets, options = read_table(BENCH / name / "train.jsonl"), ["label"], {}
         settings = [("alone", SHARE, {}, "uniform", SEEDS), ("alone", 0.0, {}, "uniform", [0])]
     towards: dict[str, dict[str, str]] = {}
-    for setting, share, with_tables, kind, seeds in settings:
+    for setting, share, tables, kind, seeds in settings:
         for seed in seeds:
             rng, of = np.random.default_rng(seed), towards if kind == "confused" else {}
             drawn = {target: flip(table[target], share, rng, of.get(target)) for target in targets}
             frame = table.assign(**{target: labels for target, (labels, _) in drawn.items()})
             flipped = {target: rows for target, (_, rows) in drawn.items()}
-            given = dict(with_tables)
+            given = dict(tables)
             if (further := given.get("examples")) is not None:
                 others = {target: flip(further[target], share, rng, of.get(target))[0] for target in targets}
                 given["examples"] = further.assign(**others)
@@ -152,7 +152,7 @@ def runs(name: str) -> Iterator[dict[str, Any]]:
                         "cpu_s": round(seconds, 1),
                     }
             if setting == "desk" and share > 0 and kind == "uniform":
-                register = Register.read(with_tables["register"])
+                register = Register.read(tables["register"])
                 said = frame.assign(matter_id=whole["matter_id"])
                 found = [*register_findings(said, register, ["matter_id", "date", *targets])]
                 for target in targets:

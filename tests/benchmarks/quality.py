@@ -383,14 +383,17 @@ def message_rows(
 
 
 def authors_rows(name: str) -> Iterator[Row]:
-    """Quote what `jurisdiction.py` measured with one author left out, as it trains the same desks."""
+    """Quote what `jurisdiction.py`, which is to run first, measured with one author left out: it trains the same."""
     path = RESULTS / "jurisdiction.json"
     rows = json.loads(path.read_text("utf-8")).get(name, {}).get("rows", []) if path.is_file() else []
     said, measured = f"{name}, leave one author out", {row["name"]: row for row in rows}
+    missing = [target for target in DESK_TITLES if f"{said}: {target}" not in measured]
+    if missing:
+        say(f"{said}: no {', '.join(missing)}; run jurisdiction.py first")
+        return
     for target, title in DESK_TITLES.items():
-        row, plain = measured.get(f"{said}: {target}"), DESK_BASELINE[name]["authors"][target]
-        if row is not None:
-            yield Row(f"{said}: {title}", row["value"], plain, plain + 0.03, DESK_AIM[target])
+        plain = DESK_BASELINE[name]["authors"][target]
+        yield Row(f"{said}: {title}", measured[f"{said}: {target}"]["value"], plain, plain + 0.03, DESK_AIM[target])
     for key, row in measured.items():
         kept = {field: row[field] for field in ("name", "value", "baseline", "must", "aim", "kind")}
         if key.startswith(f"{said}: topic, "):

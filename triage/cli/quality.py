@@ -115,8 +115,9 @@ def _of_recipe(path: Path, text: str) -> tuple[Path, dict[str, Any]]:
     recipe = read_recipe(path)
     data = recipe.data
     options: dict[str, Any] = {name: data[name] for name in ("targets", "split", "groups") if name in data}
-    files = {name: recipe.file(name) for name in ("taxonomy", "register", "archive", "reasks", "examples")}
-    options |= {name: file for name, file in files.items() if file is not None}
+    tables: dict[str, Any] = {name: recipe.file(name) for name in ("taxonomy", "register", "archive")}
+    tables |= {name: recipe.table(name) for name in ("reasks", "examples")}
+    options |= {name: table for name, table in tables.items() if table is not None}
     abbreviations = recipe.file("abbreviations")
     if abbreviations is not None:
         options["abbreviations"] = read_abbreviations(abbreviations)

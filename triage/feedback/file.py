@@ -99,7 +99,7 @@ class _Stored:
 
 
 class FeedbackFile:
-    """The file of a log and its head, verified whenever they are read.
+    """The file of a log and its head; lines are verified whenever they are read.
 
     Parameters
     ----------
@@ -132,12 +132,12 @@ class FeedbackFile:
         """Return how many corrections the head says there are."""
         return self._head().n_corrections
 
-    def corrections(self) -> list[dict[str, Any]]:
-        """Return the values of all corrections, in their order.
+    def corrections(self) -> Iterator[dict[str, Any]]:
+        """Yield the values of all corrections, in their order, as they are when it begins.
 
-        Returns
-        -------
-        list of dict
+        Yields
+        ------
+        dict of str to object
 
         Raises
         ------
@@ -146,8 +146,9 @@ class FeedbackFile:
         """
         with self._locked() as file:
             lines, _ = self._verified(file)
-        parsed = [json.loads(line) for line in lines[1:]]
-        return [{name: values[name] for name in _NAMES} for values in parsed]
+        for line in lines[1:]:
+            values = json.loads(line)
+            yield {name: values[name] for name in _NAMES}
 
     def append(self, values: dict[str, Any]) -> int:
         """Add a correction; it is on the disk when the call returns.

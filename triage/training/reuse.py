@@ -20,6 +20,7 @@ from triage.triager import Triager
 Floats = npt.NDArray[np.floating[Any]]
 
 REUSE = "reuse"  # its name among promises and metrics
+_MOST_UNTAGGED = 0.1  # share of the answers that may be without a matter: each may be on any
 _PROMISES = (0.7, 0.75, 0.8, 0.85, 0.9, 0.95)  # that are tried, to be shown
 
 
@@ -39,22 +40,18 @@ def draw_unanswered(matters: Sequence[Any], archive: pd.DataFrame | None, n_fits
     Returns
     -------
     list of int
-        Rows of the table; none where the archive knows no matter.
-
-    Notes
-    -----
-    A question without a matter is one of them, unless answers without one are as common as such questions are.
+        Rows of the table; none where the matters of too many answers are not known, or no question is on any of them.
     """
     if archive is None or "matter_id" not in archive.columns:
         return []
-    answered = set(archive["matter_id"])
-    if not answered - {""}:
+    if (archive["matter_id"] == "").mean() > _MOST_UNTAGGED:
         return []
-    if (archive["matter_id"] == "").mean() < np.mean([matter == "" for matter in matters] or [False]):
-        answered.discard("")
+    answered = set(archive["matter_id"]) - {""}
     rows = [row for row, matter in enumerate(matters) if matter is not None and matter not in answered]
     share = len(rows) / max(1, len(matters))
-    n_drawn = min(len(rows), round(n_fits * share / (1 - share))) if share < 1 else len(rows)
+    if share == 1:
+        return []
+    n_drawn = min(len(rows), round(n_fits * share / (1 - share)))
     drawn: list[int] = np.sort(np.random.default_rng(random_state).choice(rows, n_drawn, replace=False)).tolist()
     return drawn
 
@@ -92,6 +89,7 @@ def with_reuse(
     if len(np.unique(about)) < 2:
         return without_reuse(triager, promise)
     near_misses = triager.reader.read(reasks[text][~fits].tolist())
+    # Among the questions that come are some that no answer is about: they teach, and a promise counts them too.
     n_fits, n_reasks = int(fits.sum()), len(fits)
     seen = Seen.joined([trained[0][:n_fits], near_misses.seen, trained[0][n_fits:]])
     scores = np.vstack([trained[1][:n_fits], near_misses.scores, trained[1][n_fits:]])
@@ -121,8 +119,7 @@ def with_reuse(
     best = held_out.argmax(1)
     told = (ruled_out < 0) | (best == ruled_out)  # of a near miss it is told only where it would be offered itself
     sure, correct, is_reask = held_out.max(1)[told], (best == right)[told], is_reask[known][told]
-    measured = _measured(sure[is_reask], correct[is_reask])
-    # Among the questions that come are some that no answer is about: a promise counts what they would be offered.
+    measured = _measured(sure, correct, is_reask)
     fitted = {f"{share:g}": fit_threshold(sure, correct, promise=share) for share in _PROMISES}
     measured |= {
         "n_unanswered": n_unanswered,
@@ -133,13 +130,14 @@ def with_reuse(
     return replace(triager, reuse=reuse, metrics={**triager.metrics, REUSE: measured})
 
 
-def _measured(sure: Floats, correct: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    """Return how well the probability of the first answer says whether it fits."""
+def _measured(sure: Floats, correct: npt.NDArray[np.bool_], is_reask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return how often the first answer to a re-ask fits, and how well its probability says so of all questions."""
     both = correct.any() and not correct.all()
+    of_reasks = correct[is_reask]
     return {
-        "n": len(correct),
-        "n_right": int(correct.sum()),
-        "accuracy": float(correct.mean()) if len(correct) else None,
+        "n": len(of_reasks),
+        "n_right": int(of_reasks.sum()),
+        "accuracy": float(of_reasks.mean()) if len(of_reasks) else None,
         "ece": expected_calibration_error(sure, correct) if len(correct) else None,
         "auroc": float(roc_auc_score(correct, sure)) if both else None,
     }

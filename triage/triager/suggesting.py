@@ -148,7 +148,8 @@ class Suggester:
         for rows, found in self.answered.found(reading.seen, self._likely(probabilities)):
             of_rows = {target: of[rows] for target, of in probabilities.items()}
             signals = self._signals(reading.seen[rows], of_rows, found)
-            ranked += self._best(found, signals, self._unanswered(of_rows, found), k)
+            unanswered = self._unanswered(of_rows, signals, found) if self.reuse.model.unanswered else None
+            ranked += self._best(found, signals, unanswered, k)
         return ranked
 
     def reusable(self, ranked: Sequence[Ranked], days: Sequence[str | None]) -> npt.NDArray[np.bool_]:
@@ -200,14 +201,14 @@ class Suggester:
             Place among the records.
         signals : dict of str to float array of the same shape
         unanswered : float array of shape (n_texts,), or None
-            How probable it is that a text is about no matter with an answer; None where no matter is known.
+            How probable it is that no earlier question was on the matter of a text; None where no matter is known.
         """
         probabilities = self._probabilities(outcome_scores)
         places, parts, unanswered = [], [], []
         for rows, found in self.answered.found(seen, self._likely(probabilities)):
             of_rows = {target: of[rows] for target, of in probabilities.items()}
             signals = self._signals(seen[rows], of_rows, found)
-            unanswered.append(self._unanswered(of_rows, found))
+            unanswered.append(self._unanswered(of_rows, signals, found))
             place, _ = best(self.reuse.model.similarity(signals), most)
             places.append(place)
             parts.append({name: np.take_along_axis(signal, place, 1) for name, signal in signals.items()})
@@ -246,18 +247,23 @@ class Suggester:
             signals[target] = np.where(code < len(labels), probability[:, known], signals["question"])
         return signals
 
-    def _unanswered(self, probabilities: Mapping[str, Floats], found: Found) -> Floats | None:
-        """Return how probable it is that each text is about no matter that an answer was found on, (n_texts,)."""
-        if "matter" not in probabilities:
+    def _unanswered(
+        self, probabilities: Mapping[str, Floats], signals: Mapping[str, Floats], found: Found
+    ) -> Floats | None:
+        """Return how probable it is that no earlier question found was on the matter of each text, (n_texts,)."""
+        if "matter" not in self.reader.classes:
             return None
-        labels, probability = self.reader.classes["matter"], probabilities["matter"]
+        labels = self.reader.classes["matter"]
         codes = found.codes(_LABELS["matter"], labels)
-        answered = np.zeros(len(labels), bool)
-        answered[codes[codes < len(labels)]] = True
-        # Of the likeliest matters alone: by these answers are looked up, whatever else the archive holds.
-        last = min(_MOST_LIKELY, len(labels)) - 1
-        least = -np.partition(-probability, last, axis=1)[:, last, None]
-        unanswered: Floats = 1 - np.where(answered & (probability >= least), probability, 0).sum(1)
+        known = codes < len(labels)
+        # One whose matter is not known may be on it, the more so the nearer it is to the text.
+        unanswered: Floats = 1 - signals["question"][:, ~known].max(1, initial=0)
+        if "matter" in probabilities:
+            probability, of_matters = probabilities["matter"], np.unique(codes[known])
+            # Of the likeliest matters alone: by these answers are looked up, whatever else the archive holds.
+            last = min(_MOST_LIKELY, len(labels)) - 1
+            least = -np.partition(-probability, last, axis=1)[:, last, None]
+            unanswered *= 1 - np.where(probability >= least, probability, 0)[:, of_matters].sum(1)
         return np.clip(unanswered, 0, 1)
 
     def stale(self, record: Mapping[str, Any], day: str | None) -> str | None:
