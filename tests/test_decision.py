@@ -155,12 +155,12 @@ def test_threshold_agrees_with_its_counts(seed: int, n: int, promise: float, dec
 @pytest.mark.parametrize(
     ("p", "correct", "message"),
     [
-        ([0.5, 0.6], [True], r"one shape \(n_questions,\), got \(2,\) and \(1,\)"),
-        ([[0.5]], [[True]], r"one shape \(n_questions,\), got \(1, 1\)"),
+        ([0.5, 0.6], [True], r"one shape \(n,\), got \(2,\) and \(1,\)"),
+        ([[0.5]], [[True]], r"one shape \(n,\), got \(1, 1\)"),
         ([0.5, 1.1], [1, 1], r"probability must be in \[0, 1\], row 1 is not"),
         ([float("nan"), 1], [1, 1], r"probability must be in \[0, 1\], row 0 is not"),
-        ([0.5], [2], "correct must hold booleans, or 0 and 1"),
-        ([0.5], [float("nan")], "correct must hold booleans, or 0 and 1"),
+        ([0.5], [2], "outcomes must be booleans, or 0 and 1"),
+        ([0.5], [float("nan")], "outcomes must be booleans, or 0 and 1"),
     ],
 )
 def test_fit_threshold_refuses_bad_arrays(p: object, correct: object, message: str) -> None:

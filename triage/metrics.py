@@ -190,7 +190,7 @@ def reliability(
     >>> reliability([0.9, 0.8, 0.2], [True, False, False], n_bins=2)["n"].tolist()
     [1, 2]
     """
-    p, right = _outcomes(probability, correct)
+    p, right = checked_outcomes(probability, correct)
     edges, bins = _bins(p, n_bins)
     n = np.bincount(bins, minlength=n_bins)
     filled = np.where(n > 0, n, np.nan)
@@ -251,7 +251,7 @@ def chance_calibration_error(probability: npt.ArrayLike, n_bins: int = N_BINS) -
     (0.06, 0.007)
     """
     p = np.asarray(probability, np.float64)
-    p, _ = _outcomes(p, np.zeros(p.shape, bool))
+    p, _ = checked_outcomes(p, np.zeros(p.shape, bool))
     if not len(p):
         return math.nan
     bins = _bins(p, n_bins)[1]
@@ -328,7 +328,7 @@ def risk_coverage(probability: npt.ArrayLike, correct: npt.ArrayLike) -> dict[st
     >>> risk_coverage([0.9, 0.8, 0.8, 0.4], [True, True, False, False])["risk"].round(3).tolist()
     [0.0, 0.333, 0.5]
     """
-    p, right = _outcomes(probability, correct)
+    p, right = checked_outcomes(probability, correct)
     order = np.argsort(-p, kind="stable")
     last = np.flatnonzero(np.diff(p[order], append=-np.inf))  # ties are assigned together
     n_right = np.cumsum(right[order])[last]
@@ -390,8 +390,31 @@ def recall_at_k(rankings: Sequence[Sequence[Hashable]], relevant: Sequence[Colle
     return float(np.mean(shares)) if shares else math.nan
 
 
-def _outcomes(probability: npt.ArrayLike, correct: npt.ArrayLike) -> tuple[Floats, Bools]:
-    # Probabilities with what came of them, checked.
+def checked_outcomes(probability: npt.ArrayLike, correct: npt.ArrayLike) -> tuple[Floats, Bools]:
+    """Return probabilities and what came of them as arrays, once they are known to be such.
+
+    Parameters
+    ----------
+    probability : array-like of shape (n,)
+        In [0, 1].
+    correct : array-like of shape (n,)
+        Booleans, or 0 and 1.
+
+    Returns
+    -------
+    probability : float64 array of shape (n,)
+    correct : bool array of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+
+    Examples
+    --------
+    >>> checked_outcomes([0.9, 0.4], [1, 0])
+    (array([0.9, 0.4]), array([ True, False]))
+    """
     p, right = np.asarray(probability, np.float64), np.asarray(correct)
     if p.ndim != 1 or p.shape != right.shape:
         raise ValueError(f"probability and outcomes must have one shape (n,), got {p.shape} and {right.shape}")

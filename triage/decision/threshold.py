@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from triage.metrics import checked_outcomes
+
 #: Threshold of a target without a promise. Above one half the best label is more likely right than wrong, and no
 #: other label can be as probable; with calibrated probabilities this is the Bayes rule when a wrong assignment costs
 #: as much as a right one saves (Chow 1970, "On optimum recognition error and reject tradeoff", IEEE Trans. Inform.
@@ -254,7 +256,7 @@ right with 95 % confidence
     if promise is not None:
         check_share("promise", promise)
     check_share("confidence", confidence)
-    p, right = _check_outcomes(probability, correct)
+    p, right = checked_outcomes(probability, correct)
     order = np.argsort(-p, kind="stable")
     p, n_right = p[order], np.cumsum(right[order], dtype=np.int_)
     if promise is None:
@@ -320,18 +322,6 @@ def _most_promising(counts: Integers, expected_wrong: Floats, needed: Integers) 
 
     right = np.maximum(1 - _WRONG_AT_START * expected_wrong, 0)
     return int(np.argmax(binom.sf(needed - 1, counts, right)))
-
-
-def _check_outcomes(probability: npt.ArrayLike, correct: npt.ArrayLike) -> tuple[Floats, Bools]:
-    # The two arrays of a held-out set, checked.
-    p, right = np.asarray(probability, np.float64), np.asarray(correct)
-    if p.ndim != 1 or p.shape != right.shape:
-        raise ValueError(f"probability and correct must have one shape (n_questions,), got {p.shape} and {right.shape}")
-    if not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"probability must be in [0, 1], row {int(np.argmin((p >= 0) & (p <= 1)))} is not")
-    if right.dtype != bool and not np.isin(right, (0, 1)).all():
-        raise ValueError("correct must hold booleans, or 0 and 1")
-    return p, right.astype(bool)
 
 
 def check_share(name: str, share: Any) -> None:
