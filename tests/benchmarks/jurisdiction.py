@@ -199,18 +199,21 @@ def measure(name: str, validation: bool) -> Iterator[Row]:
 
     if validation:
         questions = questions[questions["split"] != "test"]
-    parts, dated = [], np.zeros(3, int)
+    parts, cores, dated = [], [], np.zeros(3, int)
     for author in sorted(questions["author"].unique()):
         inside, outside = questions[questions["author"] != author], questions[questions["author"] == author]
         outside = outside[outside["topic"].isin(set(inside["topic"]))]
         with tempfile.TemporaryDirectory() as folder:
             triager = train_desk(name, inside, Path(folder), without=author)
+            core = train_desk(name, inside.drop(columns="matter_id"), Path(folder), without=author)
         parts.append(answer(triager, outside))
+        cores.append(answer(core, outside))
         dated += dated_rows(triager, outside)
         say(f"  {name}, without {author} ({len(outside)}): route {parts[-1]['route_right'].mean():.3f}")
     part = "leave one author out"
     found = pd.concat(parts)
     yield from desk_rows(name, part, found, AUTHORS)
+    yield from core_rows(name, part, found, pd.concat(cores))
     yield from style_rows(name, part, found["topic_right"], questions.loc[found.index, "style"], {})
     yield from conflict_rows(name, part, found)
     n, n_found, n_right = dated.tolist()
