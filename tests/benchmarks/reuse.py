@@ -219,7 +219,10 @@ that says so.
 
 Without the further questions of `datasets/*/examples.csv`, which teach matters and say nothing of answers, the right
 answer came first for 73.9 and 74.6 of 100 (industry-trade, land), within five for 92.8 and 88.7; AUROC 88.2 and 85.4,
-ECE 0.039 and 0.063.
+ECE 0.039 and 0.063. With the first 2,984 and 3,273 of them, and before questions that no answer is about taught
+p_reuse, 80.4 and 91.5, 97.1 and 94.4; 94.0 and 94.5; 0.014 and 0.039; 65.8 and 66 of 100 re-asks were routed to reuse,
+and of the questions without an answer 20.8 and 38. That these shall teach was chosen on split `valid`, where of 31
+(land) and 143 such questions 19 and 28 of 100 were routed before, 13 and 8 after.
 """
 
 
