@@ -66,8 +66,9 @@ each change of the core is measured here once more. The splits are small: on all
 answers left out in turn, the encoder brings more (right answer first: land 69.9 -> 75.1, industry-trade 76.1 -> 80.9;
 within five 89.0 -> 94.5 and 90.8 -> 96.1); with all authors of land left out in turn the route gains 1.3. All this, and
 land's rows below, are of desks trained without the further questions of `datasets/*/examples.csv`; industry-trade's are
-with the first 2,984 of them, core and encoder alike. Without them it read: route 82.6 -> 84.4, right answer first
-73.9 -> 76.8, within five 92.8 -> 96.4. The better core leaves the encoder less to add: three points more within five would be above 100.
+with the first 2,984 of them, core and encoder alike. Without them it read: route 82.6 -> 84.4, right answer first 73.9
+-> 76.8, within five 92.8 -> 96.4. The better core leaves the encoder less to add: three points more within five would
+be above 100.
 
 Tried on such rows and not kept: passages for queries, or both (route of land +0.4 at twice the time, re-asks
 unchanged); within-class whitening by matter; how near a text is to the nearest training question of an answer's

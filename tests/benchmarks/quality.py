@@ -498,14 +498,14 @@ probabilities would show on as many questions by chance (`triage.metrics.chance_
 procedures' train rows ours is 0.022.
 
 Baseline: TF-IDF of words and characters, as written and folded, with scikit-learn's LinearSVC, trained on the questions
-alone; with the first of the further ones too it reads 88.5, 80.8 and 77.9 (industry-trade, test split: topic, jurisdiction, full
-route), 90.7, 86.7 and 82.7 (land) and 90.1, 85.1 and 83.1 (land, authors left out). Public sets: training rows as
-published; CLINC150 is trained without its `oos` rows, and the recall is the best of all thresholds that keep the
-precision. Desks: the recipes' options; "test split" trains on split `train` alone; "leave one author out" trains on all
-rows of the other authors, with register, archive, the other desk's questions for third agencies and the re-asks of
-split `train`; every question is decided as of its own day. The rows with authors left out are those of
-`jurisdiction.md`, whose desks are the same. A full route is right when jurisdiction, level and agency are. Desk
-data were written for this project and are no real letters; the procedures are real names from the national catalogue.
+alone; with the first of the further ones too it reads 88.5, 80.8 and 77.9 (industry-trade, test split: topic,
+jurisdiction, full route), 90.7, 86.7 and 82.7 (land) and 90.1, 85.1 and 83.1 (land, authors left out). Public sets:
+training rows as published; CLINC150 is trained without its `oos` rows, and the recall is the best of all thresholds
+that keep the precision. Desks: the recipes' options; "test split" trains on split `train` alone; "leave one author out"
+trains on all rows of the other authors, with register, archive, the other desk's questions for third agencies and the
+re-asks of split `train`; every question is decided as of its own day. The rows with authors left out are those of
+`jurisdiction.md`, whose desks are the same. A full route is right when jurisdiction, level and agency are. Desk data
+were written for this project and are no real letters; the procedures are real names from the national catalogue.
 """
 
 
