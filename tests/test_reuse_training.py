@@ -238,6 +238,11 @@ def test_question_about_a_matter_without_an_answer_is_offered_none_where_one_on_
     (fits,), (none,) = loaded.similar(["retail of liquor: who signs?", "import of liquor: who signs?"], k=1)
     assert (fits.id, none.id) == ("a1", "a1")
     assert none.p_reuse < 0.5 < fits.p_reuse
+    # An answer whose matter is not known may be on it, the more so the nearer its question is.
+    untagged = replace(loaded, records=[{**record, "matter_id": ""} for record in loaded.records])
+    (fits,), (none,) = untagged.similar(["who signs for retail of liquor", "import of liquor: who signs?"], k=1)
+    assert none.p_reuse < fits.p_reuse
+    assert fits.p_reuse > 0.9
 
 
 def test_near_misses_that_are_not_found_teach_nothing(questions, monkeypatch):
