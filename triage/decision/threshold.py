@@ -35,7 +35,6 @@ _AGAIN, _LEAST_AGAIN = 0.2, 100  # a promise is checked on more questions: a sha
 _WRONG_AT_START = 1.3  # 1 finds no threshold for the desks' promises of reuse up to twice as often; 2 stops sooner
 
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int_]
 
 
