@@ -11,8 +11,9 @@ topic's level was lowered from 0.003 when 5 and 6 of 100 unchanged weeks raised 
 deviations of the permuted statistic, five and thirty nearest questions: new topics 4.1 and 4.8 on average (land, 80
 weeks of 200), 3.7 and 4.6 (industry-trade, 18 weeks of 100), 6.4 and 8.3 (6 weeks of 300); unchanged weeks 0.8 and 0.5,
 0.1 and 0.1, 0.2 and 0.1. A topic near to known ones is missed in small weeks. Desks are trained on the further
-questions of ``examples.csv`` too, none of the new topic (the first 2,984 of industry-trade, 3,273 of land); that choice
-was made before there were any.
+questions of ``examples.csv`` too, none of the new topic: the first 2,984 of industry-trade and 3,273 of land, and all
+for land's weeks of 290 (``land_violations`` has no rows for more) and 300, which were measured later, for the topics
+that weeks of 200 were short of. That choice was made before there were any.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from triage.training import TrainingOptions, out_of_scope_texts
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
-SIZES = {"land": (200, 360), "industry-trade": (100, 300)}
+SIZES = {"land": (200, 300, 360), "industry-trade": (100, 300)}
 ASKED = {"land": ["valid", "test"], "industry-trade": ["test"]}  # the splits that weeks are drawn from
 N_WEEKS, SEED = 100, 2
 
