@@ -653,20 +653,38 @@ def test_kinds_of_outcomes_have_weights_of_their_own():
     right = code[:, None] == np.arange(6)
     noise = rng.normal(0, 1, (2, 600, 6))
     features = [right * np.where(kinds == kind, 3.0, 0.0) + noise[kind] for kind in range(2)]  # each tells one kind
-    weights, constants, surprise = fit_weights(features, [right], [1.0, 1.0], kinds)
+    weights, constants, surprise = fit_weights(features, [right], [1.0, 1.0], kinds, 2)
     assert weights.shape == (2, 2)
     assert constants.shape == (2,)
-    assert constants[0] == 0
     assert weights[0, 0] > 2 * weights[0, 1]
     assert weights[1, 1] > 2 * weights[1, 0]
     assert surprise < fit_weights(features, [right], [1.0, 1.0])[-1] - 0.05
 
 
-def test_constant_of_a_kind_is_how_often_it_is_right():
-    code = np.array([0] * 30 + [1] * 10)
-    nothing = np.zeros((40, 2))
-    _, constants, _ = fit_weights([nothing], [code[:, None] == np.arange(2)], [1.0], np.array([0, 1]))
-    assert constants[1] == pytest.approx(np.log(10 / 30), abs=1e-3)
+@pytest.mark.parametrize("scale", [1, 100])
+def test_constant_of_a_kind_is_how_often_it_is_right(scale):
+    code = np.array([0] * 30 * scale + [1] * 10 * scale)
+    nothing = np.zeros((len(code), 2))
+    _, constants, _ = fit_weights([nothing], [code[:, None] == np.arange(2)], [1.0], np.array([0, 1]), 2)
+    beyond = constants[1] - constants[0] - np.log(10 / 30)
+    assert (0.02 if scale == 1 else 0) < beyond < (0.2 if scale == 1 else 0.005)  # few rows say less than many
+
+
+def test_kind_without_outcomes_is_between_all_others():
+    rng = np.random.default_rng(0)
+    code, kinds = rng.integers(4, size=400), np.array([0, 0, 1, 1])
+    right = code[:, None] == np.arange(4)
+    feature = right * np.array([2.0, 2.0, 4.0, 4.0]) + rng.normal(0, 1, (400, 4))
+    weights, constants, _ = fit_weights([feature], [right], [1.0], kinds, 3)
+    assert weights[2] == pytest.approx(weights[:2].mean(0), abs=0.05)
+    assert constants[2] == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("kinds", [None, np.zeros(3, int)])
+def test_one_kind_has_no_constant(kinds):
+    code = np.arange(30) % 3
+    _, constants, _ = fit_weights([np.eye(3)[code]], [code[:, None] == np.arange(3)], [1.0], kinds)
+    assert constants.tolist() == [0]
 
 
 def test_combinations_without_a_label_have_shares_of_their_own():
@@ -686,6 +704,29 @@ def test_combinations_without_a_label_have_shares_of_their_own():
             expected += share * saturated[:, start + code]
             start += len(classifier.combinations) if block == JOINT else len(classifier.classes[block])
         assert scores[:, outcome] == pytest.approx(expected, abs=1e-3)
+
+
+def test_combinations_with_each_outer_class_have_shares_of_their_own():
+    X, labels = desk()
+    within = {"level": "jurisdiction"}
+    classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(), apart="level", within=within)
+    n_classed = len(classifier.classes["jurisdiction"]) + 1
+    assert classifier.kinds_by == "jurisdiction"
+    assert classifier.shares.shape == (2 * n_classed, len(classifier.blocks))
+    assert classifier.constants.shape == (2 * n_classed,)
+    place = {name: at for at, name in enumerate(labels)}
+    empty = classifier.classes["level"].index("")
+    never_seen = np.array([[0, n_classed - 1, empty], [0, n_classed + 3, empty]], np.int32)
+    more = replace(classifier, added=never_seen)
+    expected = [
+        n_classed * (codes[place["level"]] == empty) + min(codes[place["jurisdiction"]], n_classed - 1)
+        for codes in [*classifier.combinations, *never_seen]
+    ]
+    assert more._kind.tolist() == expected
+    assert expected[-2:] == [2 * n_classed - 1] * 2
+    settings, arrays = classifier.to_state()
+    again = JointClassifier.from_state(settings, arrays)
+    assert np.array_equal(again.combination_scores(held_out), classifier.combination_scores(held_out))
 
 
 def test_target_that_always_has_a_label_has_one_kind_of_combinations():

@@ -58,6 +58,24 @@ def test_data_of_another_kind_are_named(tmp_path, line, problem):
     assert problems(path) == [f"[data] {problem}"]
 
 
+def test_further_questions_may_lie_in_several_files(tmp_path):
+    for name, label in (("one.csv", "x"), ("two.csv", "y")):
+        (tmp_path / name).write_text(f"text,label,split\nabc,{label},train\ndef,{label},test\n", "utf-8")
+    recipe = read_recipe(write(tmp_path, data='split = "split"\nexamples = ["one.csv", "two.csv"]'))
+    assert [path.name for path in recipe.files("examples")] == ["one.csv", "two.csv"]
+    found = recipe.table("examples")
+    assert found[["text", "label"]].values.tolist() == [["abc", "x"], ["abc", "y"]]
+    assert recipe.table("neighbours") is None
+
+
+@pytest.mark.parametrize("name", ["examples", "neighbours"])
+def test_each_of_several_files_that_is_not_there_is_named(tmp_path, name):
+    found = problems(write(tmp_path, data=f'{name} = ["questions.csv", "no.csv", 3]'))
+    assert found == [
+        f"[data] {name} must be a file beside the recipe, got {one}, which is not there" for one in ("'no.csv'", 3)
+    ]
+
+
 @pytest.mark.parametrize("key", ["train_on", "measure_on"])
 def test_split_that_is_none_is_named(tmp_path, key):
     (problem,) = problems(write(tmp_path, data=f'split = "split"\n{key} = ["valid", "vaild"]'))

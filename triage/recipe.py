@@ -42,6 +42,7 @@ _FILES = (
     "taxonomy",
     "abbreviations",
 )
+_SEVERAL = ("examples", "neighbours")  # may be a list of files
 _OPTIONS = {option.name for option in fields(TrainingOptions)} | {"random_state"}
 _TABLES: dict[str, set[str] | None] = {
     "desk": {"name", "language", "licence", "intended_use", "data", "limits"},
@@ -90,7 +91,11 @@ class Recipe:
 
     def file(self, name: str) -> Path | None:
         """Return the path of one of the data files, None where the recipe names none."""
-        return self.path.parent / self.data[name] if name in self.data else None
+        return next(iter(self.files(name)), None)
+
+    def files(self, name: str) -> list[Path]:
+        """Return the paths of the data files of one kind."""
+        return [self.path.parent / one for one in _as_list(self.data.get(name, []))]
 
     def to_train_on(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of the splits to train on, all rows where a table has no split."""
@@ -100,9 +105,9 @@ class Recipe:
         return frame.reset_index(drop=True)
 
     def table(self, name: str) -> pd.DataFrame | None:
-        """Return the rows to train on of one of the data files, None where the recipe names none."""
-        path = self.file(name)
-        return None if path is None else self.to_train_on(read_table(path))
+        """Return the rows to train on of the data files of one kind, None where the recipe names none."""
+        parts = [self.to_train_on(read_table(path)) for path in self.files(name)]
+        return pd.concat(parts, ignore_index=True) if parts else None
 
 
 def read_recipe(path: str | Path) -> Recipe:
@@ -161,12 +166,7 @@ def _misfits(tables: dict[str, dict[str, Any]], folder: Path) -> Iterator[str]:
     language = tables["desk"].get("language")
     if language is not None and language not in known_languages():
         yield f"[desk] language must be one of {', '.join(known_languages())}, got {language!r}"
-    data = tables["data"]
-    if "questions" not in data:
-        yield "[data] must name the file of questions"
-    for name in _FILES:
-        if name in data and not (isinstance(data[name], str) and (folder / data[name]).is_file()):
-            yield f"[data] {name} must be a file beside the recipe, got {data[name]!r}, which is not there"
+    yield from _absent(tables["data"], folder)
     training = {key: value for key, value in tables["training"].items() if key in _OPTIONS}
     yield from (f"[training] {problem}" for problem in option_problems(training))
     oldest = tables["reuse"].get("oldest_days", 0)
@@ -175,6 +175,18 @@ def _misfits(tables: dict[str, dict[str, Any]], folder: Path) -> Iterator[str]:
     for target, share in tables["promise"].items():
         if not isinstance(share, int | float) or not 0 < share < 1:  # true and false are 1 and 0
             yield f"[promise] {target} must be a number above 0 and below 1, got {share!r}"
+
+
+def _absent(data: dict[str, Any], folder: Path) -> Iterator[str]:
+    """Say which files are not there."""
+    if "questions" not in data:
+        yield "[data] must name the file of questions"
+    for name in _FILES:
+        if name not in data:
+            continue
+        for one in _as_list(data[name]) if name in _SEVERAL else [data[name]]:
+            if not (isinstance(one, str) and (folder / one).is_file()):
+                yield f"[data] {name} must be a file beside the recipe, got {one!r}, which is not there"
 
 
 def _contradictions(tables: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -195,6 +207,11 @@ def _contradictions(tables: dict[str, dict[str, Any]]) -> Iterator[str]:
     if _is(targets, _LABELS):
         known = [*targets, *(REGISTER_TARGETS if "register" in data else ()), "reuse"]
         yield from (f"[promise] must be for {known}, got {target!r}" for target in promise if target not in known)
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Return a list as it is, anything else as a list of one."""
+    return value if isinstance(value, list) else [value]
 
 
 def _is(value: Any, kind: str) -> bool:

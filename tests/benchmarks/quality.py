@@ -20,7 +20,7 @@ import tempfile
 import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -280,10 +280,11 @@ def train_desk(
         for key, value in recipe.data.items()
     }
     data |= {"questions": str(table), "train_on": ["train"]}
-    if "neighbours" in data:  # some writers wrote for both desks
-        neighbours = pd.read_csv(data["neighbours"], dtype=str, keep_default_na=False)
+    neighbours = replace(recipe, data={**recipe.data, "train_on": ["train"]}).table("neighbours")
+    if neighbours is not None:  # some writers wrote for both desks
         data["neighbours"] = str(folder / "neighbours.csv")
-        neighbours[neighbours["author"] != without].to_csv(data["neighbours"], index=False)
+        others = neighbours[neighbours["author"] != without].drop(columns=recipe.data["split"])
+        others.to_csv(data["neighbours"], index=False)
     if unanswered and "examples" in data:
         examples = pd.read_csv(data["examples"], dtype=str, keep_default_na=False)
         data["examples"] = str(folder / "examples.csv")

@@ -12,6 +12,10 @@ import scipy.optimize
 Floats = npt.NDArray[np.floating[Any]]
 
 _LARGEST_WEIGHT = 20.0  # tables that every score separates would ask for ever larger ones
+# How strongly the weights of all kinds are drawn to their mean, in nats of all rows together for a distance of 1. On
+# held-out authors of both desks 0.3 to 3 are alike; without, a kind with few rows learns their chance (land: mean
+# negative logarithm of the labels' probabilities 1.196, and 1.167 with it).
+_DRAWN_TOGETHER = 1.0
 
 
 def softmax(logits: Floats) -> Floats:
@@ -45,6 +49,7 @@ def fit_weights(
     rights: Sequence[npt.NDArray[np.bool_]],
     start: Sequence[float],
     kinds: npt.NDArray[np.intp] | None = None,
+    n_kinds: int = 1,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
     """Weigh features so that the softmax of their sum gives the right outcomes the most probability.
 
@@ -56,16 +61,19 @@ def fit_weights(
     start : sequence of float
         First weights.
     kinds : intp array of shape (n_outcomes,), optional
-        Outcomes of different kinds, numbered from 0, have weights of their own. One kind by default.
+        Outcomes of different kinds, numbered from 0, have weights of their own, which are drawn to the mean of all
+        kinds'. One kind by default.
+    n_kinds : int, default=1
+        A kind without an outcome gets that mean.
 
     Returns
     -------
     weights : float64 array of shape (n_kinds, n_features)
         In [0, 20].
     constants : float64 array of shape (n_kinds,)
-        What each kind's outcomes have beside that sum, in [-20, 20]; that of the first is 0.
+        What each kind's outcomes have beside that sum, in [-20, 20], drawn to 0; with one kind it is 0.
     surprise : float
-        Mean negative logarithm of the probability of the right outcomes.
+        Mean negative logarithm of the probability of the right outcomes, and what holds the kinds together.
 
     Notes
     -----
@@ -73,10 +81,11 @@ def fit_weights(
     """
     stack = [feature.astype(np.float32) for feature in features]
     kind = np.zeros(stack[0].shape[1], np.intp) if kinds is None else kinds
-    n_kinds, n_features = int(kind.max(initial=0)) + 1, len(stack)
+    n_features, drawn = len(stack), _DRAWN_TOGETHER / len(stack[0])
+    n_weights = n_kinds * n_features
 
     def loss(numbers: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
-        weights, constants = _parted(numbers, n_kinds, n_features)
+        weights, constants = numbers[:n_weights].reshape(n_kinds, n_features), numbers[n_weights:]
         logits = np.zeros(stack[0].shape, np.float32)
         for feature, weight in zip(stack, weights.T.astype(np.float32), strict=True):
             logits += weight[kind] * feature
@@ -90,24 +99,19 @@ def fit_weights(
             surprise -= float(np.log(total, dtype=np.float64).mean())
         by_outcome = [np.einsum("ij,ij->j", pull, feature, dtype=np.float64) for feature in stack]
         by_kind = [np.bincount(kind, column, n_kinds) for column in by_outcome]
-        of_constants = np.bincount(kind, pull.sum(0, dtype=np.float64), n_kinds)[1:]
+        of_constants = np.bincount(kind, pull.sum(0, dtype=np.float64), n_kinds)
         gradient = np.concatenate((np.stack(by_kind, 1).ravel(), of_constants)) / len(pull)
-        return surprise / len(rights), gradient / len(rights)
+        apart = np.concatenate(((weights - weights.mean(0)).ravel(), constants))
+        surprise += drawn * float(apart @ apart)
+        return surprise / len(rights), (gradient + 2 * drawn * apart) / len(rights)
 
+    most = _LARGEST_WEIGHT if n_kinds > 1 else 0.0  # a constant of all outcomes alike says nothing
     found = scipy.optimize.minimize(
         loss,
-        np.concatenate((np.tile(start, n_kinds), np.zeros(n_kinds - 1))),
+        np.concatenate((np.tile(start, n_kinds), np.zeros(n_kinds))),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0, _LARGEST_WEIGHT)] * (n_kinds * n_features) + [(-_LARGEST_WEIGHT, _LARGEST_WEIGHT)] * (n_kinds - 1),
-        options={"maxiter": 60},
+        bounds=[(0, _LARGEST_WEIGHT)] * n_weights + [(-most, most)] * n_kinds,
+        options={"maxiter": 100},
     )
-    return *_parted(found.x, n_kinds, n_features), float(found.fun)
-
-
-def _parted(
-    numbers: npt.NDArray[np.float64], n_kinds: int, n_features: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the weights of each kind, and the constants."""
-    n_weights = n_kinds * n_features
-    return numbers[:n_weights].reshape(n_kinds, n_features), np.concatenate(([0.0], numbers[n_weights:]))
+    return found.x[:n_weights].reshape(n_kinds, n_features), found.x[n_weights:], float(found.fun)

@@ -201,7 +201,7 @@ def _check_fit(
     n_columns = sum(sizes[block] for block in classifier.blocks)
     buckets, starts, combinations = features.buckets_, classifier.starts, classifier.combinations
     weights = classifier.values  # noqa: PD011
-    n_weights, n_kinds = len(weights), 1 if classifier.apart is None else 2
+    n_weights, n_kinds = len(weights), classifier.n_kinds
     for array, kinds, shape in (
         (buckets, "iu", (features.n_ngrams_,)),
         (features.idf_, "f", (features.n_ngrams_,)),
@@ -228,6 +228,7 @@ def _check_fit(
         all(isinstance(label, (str, int)) for labels in classes for label in labels),
         {*classifier.within.keys(), *classifier.within.values()} <= set(classifier.classes),
         classifier.apart is None or "" in classifier.classes[classifier.apart],
+        classifier.kinds_by is None or classifier.kinds_by in classifier.classes,
         set(alone) <= set(classifier.blocks) and all(0 <= factor <= 100 for factor in alone.values()),
         set(thresholds) == set(classifier.classes),
         len(scope.weights) == 1 + len(BLOCKS),
