@@ -175,6 +175,22 @@ class JointClassifier:
             kind += self.n_kinds // 2 * empty
         return kind
 
+    def shares_of(self, *blocks: str) -> Floats:
+        """Return the share that some blocks have together in each combination.
+
+        Parameters
+        ----------
+        *blocks : str
+            Of `blocks`.
+
+        Returns
+        -------
+        float64 array of shape (n_combinations + n_added,)
+        """
+        chosen = [place for place, block in enumerate(self.blocks) if block in blocks]
+        shares: Floats = self.shares[self._kind][:, chosen].sum(1)
+        return shares
+
     @cached_property
     def _weighted_parts(self) -> list[tuple[Codes, npt.NDArray[np.float32]]]:
         """For each block its `_parts`, and its share in the score of each combination."""

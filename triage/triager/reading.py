@@ -84,23 +84,19 @@ class Reader:
     @cached_property
     def classifier(self) -> JointClassifier:
         """The classifier with an outcome for each matter that training never saw."""
-        if self._names is None or self.competence is None:
+        if self.competence is None or not len(self.competence.added):
             return self.learnt
         return replace(self.learnt, added=self.competence.added)
 
     @cached_property
     def _names(self) -> NameScores | None:
         """How matters that training never saw are found; None where there are none."""
-        if self.competence is None or self.register is None or not len(self.competence.added):
+        if self.competence is None or self.register is None or self.classifier is self.learnt:
             return None
         names = self.register.names(self.features.language, self.register.last_row)
-        share = sum(
-            share
-            for block, share in zip(self.learnt.blocks, self.learnt.shares[0], strict=True)  # of a matter's outcomes
-            if block in (JOINT, MATTER)
-        )
-        new = self.competence.matter_of[len(self.learnt.combinations) :]
-        return NameScores(self.features.ngrams(names).T.tocsr(), new, float(share))
+        n_learnt = len(self.learnt.combinations)
+        share = self.classifier.shares_of(JOINT, MATTER)[n_learnt:]
+        return NameScores(self.features.ngrams(names).T.tocsr(), self.competence.matter_of[n_learnt:], share)
 
     def read(self, texts: Sequence[str], vectors: npt.NDArray[np.float32] | None = None) -> Reading:
         """Return what the fitted parts see in texts; `vectors`: what these mean, if that was read before."""
