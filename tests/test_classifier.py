@@ -706,10 +706,9 @@ def test_combinations_without_a_label_have_shares_of_their_own():
         assert scores[:, outcome] == pytest.approx(expected, abs=1e-3)
 
 
-def test_combinations_with_each_outer_class_have_shares_of_their_own():
+def test_combinations_with_each_class_have_shares_of_their_own():
     X, labels = desk()
-    within = {"level": "jurisdiction"}
-    classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(), apart="level", within=within)
+    classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(), apart="level", kinds_by="jurisdiction")
     n_classed = len(classifier.classes["jurisdiction"]) + 1
     assert classifier.kinds_by == "jurisdiction"
     assert classifier.shares.shape == (2 * n_classed, len(classifier.blocks))
@@ -724,6 +723,10 @@ def test_combinations_with_each_outer_class_have_shares_of_their_own():
     ]
     assert more._kind.tolist() == expected
     assert expected[-2:] == [2 * n_classed - 1] * 2
+    whole = [kind for kind in expected[:-2] if kind < n_classed]
+    places = [classifier.blocks.index(block) for block in ("topic", JOINT)]
+    mean = np.mean([classifier.shares[kind, places].sum() for kind in whole])
+    assert classifier.share_of("topic", JOINT) == pytest.approx(mean)
     settings, arrays = classifier.to_state()
     again = JointClassifier.from_state(settings, arrays)
     assert np.array_equal(again.combination_scores(held_out), classifier.combination_scores(held_out))

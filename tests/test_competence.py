@@ -254,9 +254,7 @@ def plain_scores(names, added, questions):
 @example((np.ones((1, 2), np.float32), np.array([True, True]), np.ones((1, 1), np.float32)))
 def test_scores_of_names_are_those_of_a_plain_loop(drawn):
     names, added, questions = drawn
-    scores = NameScores(sp.csr_matrix(names), np.flatnonzero(added), np.ones(added.sum())).scores(
-        sp.csr_matrix(questions)
-    )
+    scores = NameScores(sp.csr_matrix(names), np.flatnonzero(added), 1.0).scores(sp.csr_matrix(questions))
     assert scores.shape == (len(questions), added.sum())
     assert scores.dtype == np.float32
     assert scores == pytest.approx(plain_scores(names, added, questions), abs=1e-4)
@@ -268,10 +266,7 @@ def test_pull_of_names_and_a_constant_are_the_difference_of_scores(drawn, data):
     n_added = int(added.sum())
     share = st.sampled_from([-1.0, -0.25, 0.0, 0.5, 1.0])
     difference = np.array(data.draw(st.lists(share, min_size=n_added, max_size=n_added)))
-    by_name, X = (
-        NameScores(sp.csr_matrix(names), np.flatnonzero(added), np.ones(added.sum())),
-        sp.csr_matrix(questions[:1]),
-    )
+    by_name, X = NameScores(sp.csr_matrix(names), np.flatnonzero(added), 1.0), sp.csr_matrix(questions[:1])
     pull = by_name.pull(X, difference)
     assert pull.shape == (X.nnz,)
     constant = by_name.scores(sp.csr_matrix(X.shape, dtype=np.float32))[0] @ difference
@@ -280,6 +275,6 @@ def test_pull_of_names_and_a_constant_are_the_difference_of_scores(drawn, data):
 
 def test_name_that_fits_best_scores_highest():
     names = sp.csr_matrix(np.eye(4, dtype=np.float32))
-    scores = NameScores(names, np.array([0, 2]), np.ones(2)).scores(names)
+    scores = NameScores(names, np.array([0, 2]), 1.0).scores(names)
     assert scores.argmax(1).tolist()[::2] == [0, 1]
     assert (scores[1] < scores[0].min()).all()  # another matter's name speaks against the new ones

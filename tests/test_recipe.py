@@ -68,6 +68,23 @@ def test_further_questions_may_lie_in_several_files(tmp_path):
     assert recipe.table("neighbours") is None
 
 
+def test_label_that_one_of_several_files_lacks_is_named(tmp_path):
+    (tmp_path / "one.csv").write_text("text,topic,level\nabc,x,\n", "utf-8")
+    (tmp_path / "two.csv").write_text("text,topic,other\ndef,y,1\n", "utf-8")
+    recipe = read_recipe(write(tmp_path, data='neighbours = ["one.csv", "two.csv"]'))
+    problem = r"neighbours must have the same labels in each file, and .*two\.csv lacks 'level'"
+    with pytest.raises(RecipeError, match=problem):
+        recipe.table("neighbours")
+
+
+def test_only_file_of_several_is_none(tmp_path):
+    (tmp_path / "one.csv").write_text("text,topic\nabc,x\n", "utf-8")
+    recipe = read_recipe(write(tmp_path, data='examples = ["one.csv", "one.csv"]\nneighbours = []'))
+    with pytest.raises(ValueError, match="examples must be one file, got 2; take files or table"):
+        recipe.file("examples")
+    assert (recipe.file("neighbours"), recipe.table("neighbours")) == (None, None)
+
+
 @pytest.mark.parametrize("name", ["examples", "neighbours"])
 def test_each_of_several_files_that_is_not_there_is_named(tmp_path, name):
     found = problems(write(tmp_path, data=f'{name} = ["questions.csv", "no.csv", 3]'))

@@ -56,7 +56,7 @@ _OBJECTS = {"settings.json", "metrics.json"}
 _PACKAGES = ("triage", "numpy", "scipy", "scikit-learn", "spacy")
 _PLAIN_NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_READABLE = (1, 2, FORMAT)  # older ones lack deflated arrays, or kinds of outcomes, and are read by the same code
+_READABLE = (1, 2, FORMAT)  # older ones lack deflated arrays, or kinds by a target, and are read by the same code
 _DEFLATED = ".npy.z"
 _DEFLATE_FROM_BYTES = 1 << 15  # smaller arrays are not worth it
 _MOST_UNPACKED = 64  # times its size that a deflated array may become, so that a false bundle cannot fill the memory
@@ -196,7 +196,7 @@ def load_bundle(path: str | Path) -> tuple[Contents, dict[str, Any]]:
     ...     _ = save_bundle(folder + "/bundle", Contents({}, {"weights": np.arange(3)}, {}, {}, "ab12"))
     ...     contents, manifest = load_bundle(folder)
     >>> contents.arrays["weights"].tolist(), manifest["format"]
-    ([0, 1, 2], 2)
+    ([0, 1, 2], 3)
     """
     for _ in range(_MAX_RETRIES):
         before = _identity(Path(path))

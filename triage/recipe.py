@@ -90,8 +90,11 @@ class Recipe:
     promise: dict[str, float]
 
     def file(self, name: str) -> Path | None:
-        """Return the path of one of the data files, None where the recipe names none."""
-        return next(iter(self.files(name)), None)
+        """Return the path of the only data file of a kind, None where the recipe names none."""
+        paths = self.files(name)
+        if len(paths) > 1:
+            raise ValueError(f"{name} must be one file, got {len(paths)}; take files or table")
+        return paths[0] if paths else None
 
     def files(self, name: str) -> list[Path]:
         """Return the paths of the data files of one kind."""
@@ -105,9 +108,33 @@ class Recipe:
         return frame.reset_index(drop=True)
 
     def table(self, name: str) -> pd.DataFrame | None:
-        """Return the rows to train on of the data files of one kind, None where the recipe names none."""
-        parts = [self.to_train_on(read_table(path)) for path in self.files(name)]
-        return pd.concat(parts, ignore_index=True) if parts else None
+        """Return the rows to train on of the data files of one kind, None where the recipe names none.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        DataFrame or None
+
+        Raises
+        ------
+        RecipeError
+            If one of several files lacks a label that another has: nobody would know what it is there.
+        """
+        paths = self.files(name)
+        parts = [read_table(path) for path in paths]
+        labels = [self.data.get("groups"), *self.data.get("targets", _TARGETS), *REGISTER_TARGETS.values()]
+        problems = [
+            f"[data] {name} must have the same labels in each file, and {path} lacks {label!r}"
+            for path, part in zip(paths, parts, strict=True)
+            for label in labels
+            if label not in part.columns and any(label in other.columns for other in parts)
+        ]
+        if problems:
+            raise RecipeError(path=self.path, problems=problems)
+        return pd.concat(map(self.to_train_on, parts), ignore_index=True) if parts else None
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -47,7 +47,7 @@ def saturate(scores: Floats, offset: float) -> Floats:
 def fit_weights(
     features: Sequence[Floats],
     rights: Sequence[npt.NDArray[np.bool_]],
-    start: Sequence[float],
+    start: npt.ArrayLike,
     kinds: npt.NDArray[np.intp] | None = None,
     n_kinds: int = 1,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
@@ -58,7 +58,7 @@ def fit_weights(
     features : sequence of float arrays of shape (n_rows, n_outcomes)
     rights : sequence of bool arrays of shape (n_rows, n_outcomes)
         Outcomes that are right for a row, one array a question asked of it; several may be.
-    start : sequence of float
+    start : array-like of shape (n_features,) or (n_kinds, n_features)
         First weights.
     kinds : intp array of shape (n_outcomes,), optional
         Outcomes of different kinds, numbered from 0, have weights of their own, which are drawn to the mean of all
@@ -73,7 +73,7 @@ def fit_weights(
     constants : float64 array of shape (n_kinds,)
         What each kind's outcomes have beside that sum, in [-20, 20], drawn to 0; with one kind it is 0.
     surprise : float
-        Mean negative logarithm of the probability of the right outcomes, and what holds the kinds together.
+        Mean negative logarithm of the probability of the right outcomes.
 
     Notes
     -----
@@ -83,6 +83,10 @@ def fit_weights(
     kind = np.zeros(stack[0].shape[1], np.intp) if kinds is None else kinds
     n_features, drawn = len(stack), _DRAWN_TOGETHER / len(stack[0])
     n_weights = n_kinds * n_features
+
+    def distances(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        weights = numbers[:n_weights].reshape(n_kinds, n_features)
+        return np.concatenate(((weights - weights.mean(0)).ravel(), numbers[n_weights:]))
 
     def loss(numbers: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         weights, constants = numbers[:n_weights].reshape(n_kinds, n_features), numbers[n_weights:]
@@ -101,17 +105,19 @@ def fit_weights(
         by_kind = [np.bincount(kind, column, n_kinds) for column in by_outcome]
         of_constants = np.bincount(kind, pull.sum(0, dtype=np.float64), n_kinds)
         gradient = np.concatenate((np.stack(by_kind, 1).ravel(), of_constants)) / len(pull)
-        apart = np.concatenate(((weights - weights.mean(0)).ravel(), constants))
+        apart = distances(numbers)
         surprise += drawn * float(apart @ apart)
         return surprise / len(rights), (gradient + 2 * drawn * apart) / len(rights)
 
     most = _LARGEST_WEIGHT if n_kinds > 1 else 0.0  # a constant of all outcomes alike says nothing
     found = scipy.optimize.minimize(
         loss,
-        np.concatenate((np.tile(start, n_kinds), np.zeros(n_kinds))),
+        np.concatenate((np.broadcast_to(start, (n_kinds, n_features)).ravel(), np.zeros(n_kinds))),
         jac=True,
         method="L-BFGS-B",
         bounds=[(0, _LARGEST_WEIGHT)] * n_weights + [(-most, most)] * n_kinds,
         options={"maxiter": 100},
     )
-    return found.x[:n_weights].reshape(n_kinds, n_features), found.x[n_weights:], float(found.fun)
+    apart = distances(found.x)
+    surprise = float(found.fun) - drawn * float(apart @ apart) / len(rights)
+    return found.x[:n_weights].reshape(n_kinds, n_features), found.x[n_weights:], surprise

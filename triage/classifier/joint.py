@@ -155,13 +155,12 @@ class JointClassifier:
     @property
     def n_kinds(self) -> int:
         """Number of kinds of combinations."""
-        return (1 if self.kinds_by is None else self._n_classed) * (1 if self.apart is None else 2)
+        return self._n_classed * (1 if self.apart is None else 2)
 
     @property
     def _n_classed(self) -> int:
         """Kinds that `kinds_by` makes: one a class, and one for combinations with a class that training never saw."""
-        assert self.kinds_by is not None
-        return len(self.classes[self.kinds_by]) + 1
+        return 1 if self.kinds_by is None else len(self.classes[self.kinds_by]) + 1
 
     @cached_property
     def _kind(self) -> Codes:
@@ -172,11 +171,13 @@ class JointClassifier:
             kind += np.minimum(codes[:, names.index(self.kinds_by)], self._n_classed - 1)
         if self.apart is not None:
             empty = codes[:, names.index(self.apart)] == self.classes[self.apart].index("")
-            kind += self.n_kinds // 2 * empty
+            kind += self._n_classed * empty
         return kind
 
-    def shares_of(self, *blocks: str) -> Floats:
-        """Return the share that some blocks have together in each combination.
+    def share_of(self, *blocks: str) -> float:
+        """Return the share that some blocks have together, in the mean of the combinations of training.
+
+        With `apart`, of those in which it is not empty.
 
         Parameters
         ----------
@@ -185,11 +186,12 @@ class JointClassifier:
 
         Returns
         -------
-        float64 array of shape (n_combinations + n_added,)
+        float
         """
         chosen = [place for place, block in enumerate(self.blocks) if block in blocks]
-        shares: Floats = self.shares[self._kind][:, chosen].sum(1)
-        return shares
+        kind = self._kind[: len(self.combinations)]
+        whole = kind[kind < self._n_classed] if (kind < self._n_classed).any() else kind
+        return float(self.shares[whole][:, chosen].sum(1).mean())
 
     @cached_property
     def _weighted_parts(self) -> list[tuple[Codes, npt.NDArray[np.float32]]]:
@@ -362,6 +364,7 @@ def fit_joint(
     sample_weight: npt.ArrayLike | None = None,
     within: Mapping[str, str] | None = None,
     apart: str | None = None,
+    kinds_by: str | None = None,
 ) -> tuple[JointClassifier, list[Floats]]:
     """Train all targets together from one matrix.
 
@@ -379,10 +382,11 @@ def fit_joint(
     sample_weight : float array of shape (n_rows,) or None
         How much each row counts in training, above 0: as so many rows. Calibration counts all alike.
     within : mapping of str to str or None
-        Targets that only mean something within another; the blocks have shares of their own in combinations with each
-        of the other's classes.
+        Targets that only mean something within another.
     apart : str or None
         A target that may be empty; the blocks have shares of their own in combinations in which it is.
+    kinds_by : str or None
+        A target; the blocks have shares of their own in combinations with each of its classes.
 
     Returns
     -------
@@ -431,12 +435,12 @@ def fit_joint(
         starts=np.zeros(X.shape[1] + 1, np.int32),
         scale=np.ones(len(intercept), np.float32),
         intercept=intercept,
-        shares=np.ones((1, len(blocks))),
+        shares=np.array([[4.0 if block == JOINT or len(blocks) == 1 else 1.0 for block in blocks]]),
         constants=np.zeros(1),
         temperatures=np.ones(len(classes)),
         within=dict(within or {}),
         apart=apart if apart is not None and "" in classes[apart] else None,
-        kinds_by=next(iter((within or {}).values()), None),
+        kinds_by=kinds_by,
     )
     known = {target: code[:n_measured] for target, code in codes.items()}
     calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
@@ -492,7 +496,7 @@ def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) ->
 
 
 def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mapping[str, Codes]) -> JointClassifier:
-    """Fit the shares of the blocks, and each target's temperature, to scores held out in one or several ways."""
+    """Fit shares, from those that there are, and temperatures to scores held out in one or several ways."""
     n_rows = len(ways[0])
     held_out = np.concatenate(ways)
     codes = {target: np.tile(code, len(ways)) for target, code in codes.items()}
@@ -500,7 +504,6 @@ def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mappi
         target: classifier.combinations[:, place] == codes[target][:, None]
         for place, target in enumerate(classifier.classes)
     }
-    start = [4.0 if block == JOINT or len(classifier.classes) == 1 else 1.0 for block in classifier.blocks]
 
     def weigh(
         offset: float, rows: slice | npt.NDArray[np.bool_]
@@ -509,7 +512,7 @@ def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mappi
         saturated = saturate(held_out[rows], offset)
         parts = [saturated[:, columns] for columns in classifier._parts]
         rights = [outcome[rows] for outcome in right.values()]
-        return fit_weights(parts, rights, start, classifier._kind, classifier.n_kinds)
+        return fit_weights(parts, rights, classifier.shares, classifier._kind, classifier.n_kinds)
 
     some = np.tile(np.arange(n_rows) % max(1, len(held_out) // _ROWS_FOR_OFFSET) == 0, len(ways))
     offset = min(_OFFSETS, key=lambda tried: weigh(tried, some)[-1])

@@ -214,13 +214,13 @@ class NameScores:
         Features of all names, turned.
     matter : intp array of shape (n_added,)
         Number of the matter of each outcome that was added.
-    share : float array of shape (n_added,)
-        Weight in each outcome's score of the blocks that have not learnt it.
+    share : float
+        Weight in an outcome's score of the blocks that have not learnt it.
     """
 
     names: sp.csr_matrix
     matter: npt.NDArray[np.intp]
-    share: Floats
+    share: float
 
     @cached_property
     def _known(self) -> Bools:
@@ -244,7 +244,7 @@ class NameScores:
         said = np.float32(_CONSTANT) + np.float32(_COSINE) * new + np.float32(_LEAD) * (new - known)
         # Several outcomes of one matter share what its name says.
         shared = np.log(np.bincount(self.matter, minlength=cosine.shape[1])[self.matter]).astype(np.float32)
-        scores: Floats = self.share.astype(np.float32) * said - shared
+        scores: Floats = np.float32(self.share) * said - shared
         return scores
 
     def pull(self, X: sp.csr_matrix, difference: Floats) -> Floats:
@@ -262,10 +262,9 @@ class NameScores:
             Weight of each feature of the row in that sum, but for a constant.
         """
         cosine = (X @ self.names).toarray()[0]
-        shared = self.share * difference
-        weight = (_COSINE + _LEAD) * np.bincount(self.matter, shared, len(cosine))
+        weight = (_COSINE + _LEAD) * np.bincount(self.matter, difference, len(cosine))
         known = np.where(self._known, cosine, 0)
         if known.any():
-            weight[known.argmax()] -= _LEAD * shared.sum()
-        pulled: Floats = self.names[X.indices] @ weight
+            weight[known.argmax()] -= _LEAD * difference.sum()
+        pulled: Floats = self.names[X.indices] @ (self.share * weight)
         return pulled

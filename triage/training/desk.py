@@ -218,6 +218,7 @@ def train(
         n_measured=len(frame),
         within={target: outer for target, outer in _WITHIN.items() if target in columns and outer in columns},
         apart="matter" if "matter" in columns else None,
+        kinds_by="jurisdiction" if "jurisdiction" in columns and competences is not None else None,
     )
     say("measuring on held-out rows")
     truth = {target: gathered.labels[target][: len(frame)] for target in columns}

@@ -82,13 +82,14 @@ def gather(
         gathered.add(further[text].tolist(), labels_of(further, columns), _writers(further, groups))
     if options.unmarked_copies is not False:
         normalizer = Normalizer(language)
-        # Every second example will do: land's questions without marks, authors left out, route 90.0 with all of them,
-        # 88.3 with none; all other questions alike; and cost grows with the cube of the rows.
-        places = [*range(len(frame)), *range(len(frame), len(gathered.texts), 2)]
-        marked = [(place, gathered.texts[place]) for place in places if not gathered.texts[place].isascii()]
+        marked = [(place, question) for place, question in enumerate(gathered.texts) if not question.isascii()]
         copies = [(place, fold_text(question)) for place, question in marked]
         copies = [(place, copy) for place, copy in copies if copy != normalizer.normalize(gathered.texts[place])]
-        if options.unmarked_copies or len(copies) >= _MARKED_SHARE * len(places):
+        if options.unmarked_copies or len(copies) >= _MARKED_SHARE * len(gathered.texts):
+            # Every second example will do: land's questions without marks, authors left out, route 90.0 with all of
+            # them, 88.3 with none; all other questions alike; and cost grows with the cube of the rows.
+            own = sum(place < len(frame) for place, _ in copies)
+            copies = [*copies[:own], *copies[own::2]]
             places = [place for place, _ in copies]
             labels = {target: [values[place] for place in places] for target, values in gathered.labels.items()}
             held_out = ([of[place] for place in places] for of in (gathered.groups, gathered.copies))

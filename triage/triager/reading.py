@@ -94,9 +94,8 @@ class Reader:
         if self.competence is None or self.register is None or self.classifier is self.learnt:
             return None
         names = self.register.names(self.features.language, self.register.last_row)
-        n_learnt = len(self.learnt.combinations)
-        share = self.classifier.shares_of(JOINT, MATTER)[n_learnt:]
-        return NameScores(self.features.ngrams(names).T.tocsr(), self.competence.matter_of[n_learnt:], share)
+        new = self.competence.matter_of[len(self.learnt.combinations) :]
+        return NameScores(self.features.ngrams(names).T.tocsr(), new, self.learnt.share_of(JOINT, MATTER))
 
     def read(self, texts: Sequence[str], vectors: npt.NDArray[np.float32] | None = None) -> Reading:
         """Return what the fitted parts see in texts; `vectors`: what these mean, if that was read before."""

@@ -228,7 +228,7 @@ def _check_fit(
         all(isinstance(label, (str, int)) for labels in classes for label in labels),
         {*classifier.within.keys(), *classifier.within.values()} <= set(classifier.classes),
         classifier.apart is None or "" in classifier.classes[classifier.apart],
-        classifier.kinds_by is None or classifier.kinds_by in classifier.classes,
+        all((np.abs(array) <= 100).all() for array in (classifier.shares, classifier.constants)),
         set(alone) <= set(classifier.blocks) and all(0 <= factor <= 100 for factor in alone.values()),
         set(thresholds) == set(classifier.classes),
         len(scope.weights) == 1 + len(BLOCKS),
