@@ -1106,6 +1106,18 @@ def test_array_that_does_not_fit_is_refused(contents, tmp_path, name, damage):
     assert was_refused or (name, damage) in harmless
 
 
+@pytest.mark.parametrize("name", ["classifier.shares", "classifier.constants"])
+@pytest.mark.parametrize("damage", [*DAMAGES, "beyond"])
+def test_shares_of_kinds_that_do_not_fit_are_refused(dated_contents, tmp_path, name, damage):
+    damages = {**DAMAGES, "beyond": lambda array: np.full_like(array, 1e300)}
+    array = damages[damage](dated_contents.arrays[name])
+    arrays = {**dated_contents.arrays, name: array}
+    if array is None:
+        del arrays[name]
+    refused = refused_or_harmless(save_bundle(tmp_path / "desk", replace(dated_contents, arrays=arrays)))
+    assert refused or damage == "negative"
+
+
 @pytest.mark.parametrize(
     "name", ["features.buckets", "classifier.starts", "classifier.steps", "classifier.combinations"]
 )
