@@ -21,6 +21,7 @@ import pandas as pd
 from quality import (
     COLUMNS,
     DESKS,
+    LEFT_OUT,
     OOS_RECALL,
     PRECISION,
     RESULTS,
@@ -30,6 +31,7 @@ from quality import (
     Row,
     Setting,
     answers,
+    authors_left_out,
     label_rows,
     public_set,
     read_lines,
@@ -132,18 +134,16 @@ def label_differences(said: str, found: dict[str, pd.DataFrame]) -> Iterator[Row
 
 
 def measure_authors(name: str) -> Iterator[Row]:
-    """Leave one author out, with and without."""
+    """Leave authors out, with and without."""
     recipe = read_recipe(ROOT / "models" / name / "recipe.toml")
     questions = pd.read_csv(recipe.file("questions"), dtype=str, keep_default_na=False)
     parts: dict[str, list[pd.DataFrame]] = {kind: [] for kind in KINDS}
-    for author in sorted(questions["author"].unique()):
-        inside, outside = questions[questions["author"] != author], questions[questions["author"] == author]
-        outside = outside[outside["topic"].isin(set(inside["topic"]))]
+    for inside, outside, authors in authors_left_out(name, questions):
         for kind in KINDS:
             with tempfile.TemporaryDirectory() as folder:
-                triager = train_desk(name, inside, Path(folder), without=author, kind=kind)
+                triager = train_desk(name, inside, Path(folder), without=authors, kind=kind)
             parts[kind].append(with_route(answers(triager, outside, COLUMNS)))
-    yield from label_differences(f"{name}, leave one author out", {kind: pd.concat(parts[kind]) for kind in KINDS})
+    yield from label_differences(f"{name}, {LEFT_OUT[name]}", {kind: pd.concat(parts[kind]) for kind in KINDS})
 
 
 def measure_speed(name: str, triager: triage.Triager, texts: list[str]) -> Iterator[Row]:

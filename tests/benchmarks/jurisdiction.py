@@ -20,7 +20,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from quality import DESK_BASELINE, ROOT, Row, calibration_row, run_desks, say, style_rows, train_desk
+from quality import (
+    DESK_BASELINE,
+    LEFT_OUT,
+    ROOT,
+    Row,
+    authors_left_out,
+    calibration_row,
+    run_desks,
+    say,
+    style_rows,
+    train_desk,
+)
 from sklearn.metrics import roc_auc_score
 
 import triage
@@ -200,17 +211,15 @@ def measure(name: str, validation: bool) -> Iterator[Row]:
     if validation:
         questions = questions[questions["split"] != "test"]
     parts, cores, dated = [], [], np.zeros(3, int)
-    for author in sorted(questions["author"].unique()):
-        inside, outside = questions[questions["author"] != author], questions[questions["author"] == author]
-        outside = outside[outside["topic"].isin(set(inside["topic"]))]
+    for inside, outside, authors in authors_left_out(name, questions):
         with tempfile.TemporaryDirectory() as folder:
-            triager = train_desk(name, inside, Path(folder), without=author)
-            core = train_desk(name, inside.drop(columns="matter_id"), Path(folder), without=author)
+            triager = train_desk(name, inside, Path(folder), without=authors)
+            core = train_desk(name, inside.drop(columns="matter_id"), Path(folder), without=authors)
         parts.append(answer(triager, outside))
         cores.append(answer(core, outside))
         dated += dated_rows(triager, outside)
-        say(f"  {name}, without {author} ({len(outside)}): route {parts[-1]['route_right'].mean():.3f}")
-    part = "leave one author out"
+        say(f"  {name}, without {', '.join(authors)} ({len(outside)}): route {parts[-1]['route_right'].mean():.3f}")
+    part = LEFT_OUT[name]
     found = pd.concat(parts)
     yield from desk_rows(name, part, found, AUTHORS)
     yield from core_rows(name, part, found, pd.concat(cores))

@@ -87,7 +87,7 @@ def train(name: str, inside: pd.DataFrame, kind: str, split: Any) -> triage.Tria
     if name == PUBLIC:
         return triage.train(inside.reset_index(drop=True), targets="label", promise={"label": PROMISE})
     with tempfile.TemporaryDirectory() as folder:
-        return train_desk(name, inside, Path(folder), without=split if kind == AUTHOR else None)
+        return train_desk(name, inside, Path(folder), without=[split] if kind == AUTHOR else ())
 
 
 def measure(name: str, triager: triage.Triager, outside: pd.DataFrame) -> Iterator[dict[str, Any]]:
