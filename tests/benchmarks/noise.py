@@ -181,7 +181,7 @@ def page(results: dict[str, list[dict[str, Any]]]) -> str:
         "means in per cent, the worst seed in brackets. Must, with a tenth flipped: 70 recall at 60 precision.",
         "`estimated` is the share of wrong labels that the rule of `label_suspects` reckons with, told by nobody.",
         "Tables `desk` are those of `triage check-data RECIPE`, with the further questions, a tenth of whose labels is",
-        "wrong as well (industry-trade: 2,984 of its 4,504); `alone` has only text, labels, author and date.",
+        "wrong as well (those that there were then: 2,984 and 4,713); `alone` has only text, labels, author and date.",
         "",
         "| set | tables | flips | target | rule | seeds | recall | precision | listed | estimated |",
         "|---|---|---|---|---|---:|---:|---:|---:|---:|",

@@ -20,6 +20,11 @@ from triage.scope import ScopeDetector, scope_statistics
 DECIDING = ("topic", "jurisdiction")  # a desk's question leaves it when these are assigned
 JURISDICTION, MATTER = "jurisdiction", "matter"
 
+# Where outcomes have kinds by a target, the blocks that know the matter have about two thirds of the share that they
+# had. On split `valid` of both desks, a quarter of the matters withheld, the mean negative logarithms of jurisdiction
+# and matter fall by 3 and 12 % (industry-trade) and by 7 and 17 % (land) against 1.
+_SHARE_BY_KINDS = 1.5
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -95,7 +100,8 @@ class Reader:
             return None
         names = self.register.names(self.features.language, self.register.last_row)
         new = self.competence.matter_of[len(self.learnt.combinations) :]
-        return NameScores(self.features.ngrams(names).T.tocsr(), new, self.learnt.share_of(JOINT, MATTER))
+        share = self.learnt.share_of(JOINT, MATTER) * (1 if self.learnt.kinds_by is None else _SHARE_BY_KINDS)
+        return NameScores(self.features.ngrams(names).T.tocsr(), new, share)
 
     def read(self, texts: Sequence[str], vectors: npt.NDArray[np.float32] | None = None) -> Reading:
         """Return what the fitted parts see in texts; `vectors`: what these mean, if that was read before."""
