@@ -230,14 +230,16 @@ def test_examples_are_trained_on_and_neither_measured_nor_suggested(desk_questio
     assert all(suggestion.question != "Where is the zebra crossing?" for suggestion in taught.similar(["zebra"])[0])
 
 
-def test_examples_are_read_without_diacritics_too():
+def test_every_second_example_with_diacritics_is_read_without_too():
     lines = []
     table = pd.DataFrame({"text": ["Đất ở đâu?", "Rượu bán lẻ", "Sổ đỏ", "Thuốc lá"], "topic": list("abab")})
-    examples = pd.DataFrame({"text": ["Nhà ở xã hội", "Tiền thuê đất"], "topic": list("ab")})
+    # One without stands between: it must not matter where in the table the others are.
+    texts = ["Nhà ở xã hội", "tien thue dat", "Tiền thuê đất", "Giấy phép", "khong dau", "Mốc giới"]
+    examples = pd.DataFrame({"text": texts, "topic": list("ababab")})
     for rows in (None, examples):
         triage.train(table, targets="topic", examples=rows, language="vi", progress=lines.append)
     further = [int(re.search(r"(\d+) further texts", line)[1]) for line in lines if "further texts" in line]
-    assert further[1] - further[0] == 2 * len(examples)
+    assert further[1] - further[0] == len(examples) + 2
 
 
 def test_examples_by_one_writer_are_held_out_together(monkeypatch, desk_questions):
