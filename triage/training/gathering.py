@@ -86,8 +86,8 @@ def gather(
         copies = [(place, fold_text(question)) for place, question in marked]
         copies = [(place, copy) for place, copy in copies if copy != normalizer.normalize(gathered.texts[place])]
         if options.unmarked_copies or len(copies) >= _MARKED_SHARE * len(gathered.texts):
-            # Every second example will do: land's questions without marks, authors left out, route 90.0 with all of
-            # them, 88.3 with none; all other questions alike; and cost grows with the cube of the rows.
+            # Every second example, for cost grows with the cube of the rows: of land's questions without marks, authors
+            # left out, the route is right for 90.0 with copies of all, 88.3 with none; all other questions are alike.
             own = sum(place < len(frame) for place, _ in copies)
             copies = [*copies[:own], *copies[own::2]]
             places = [place for place, _ in copies]

@@ -21,8 +21,8 @@ DECIDING = ("topic", "jurisdiction")  # a desk's question leaves it when these a
 JURISDICTION, MATTER = "jurisdiction", "matter"
 
 # Where outcomes have kinds by a target, the blocks that know the matter have about two thirds of the share that they
-# had. On split `valid` of both desks, a quarter of the matters withheld, the mean negative logarithms of jurisdiction
-# and matter fall by 3 and 12 % (industry-trade) and by 7 and 17 % (land) against 1.
+# had. On split `valid`, a quarter of the matters withheld (industry-trade: the first, land: the first two in turn), the
+# mean negative logarithms of jurisdiction and matter fall by 3 and 12 %, 7 and 17 % against 1.
 _SHARE_BY_KINDS = 1.5
 
 
