@@ -13,7 +13,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from triage import LabelClassifier
 from triage.classifier import (
-    JOINT,
     LOSSES,
     JointClassifier,
     JointOptions,
@@ -471,7 +470,7 @@ def test_probability_of_a_label_is_that_of_its_combinations():
 def test_single_target_is_a_softmax_of_its_saturated_scores(loss):
     X, codes = clusters()
     classifier, _ = fit_joint(X, {"topic": [TOPICS[code] for code in codes]}, options=JointOptions(loss=loss))
-    assert classifier.blocks == ("topic",)
+    assert classifier.blocks == (("topic",),)
     _, _, probabilities = read(classifier, X)
     expected = softmax(classifier.shares[0, 0] * saturate(classifier.scores(X), classifier.offset))
     assert probabilities["topic"] == pytest.approx(expected, abs=1e-4)
@@ -505,10 +504,36 @@ def test_label_that_stands_in_no_combination_is_no_class(loss, name):
     assert probabilities["topic"].sum(1) == pytest.approx(1, abs=1e-5)
 
 
-def test_target_named_like_the_block_of_combinations_is_refused():
-    X, labels = desk(12)
-    with pytest.raises(ValueError, match="a target must not be called"):
-        fit_joint(X, {JOINT: labels["topic"]}, options=JointOptions())
+def test_blocks_are_of_a_target_of_one_with_those_within_it_and_of_all():
+    X, labels = desk()
+    classifier, _ = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
+    assert classifier.blocks == (("topic",), ("jurisdiction",), ("jurisdiction", "level"), tuple(labels))
+    pairs = sorted(set(zip(labels["jurisdiction"], labels["level"], strict=True)))
+    sizes = [size for _, size in classifier.spans.values()]
+    assert sizes == [len(set(labels["topic"])), len(set(labels["jurisdiction"])), len(pairs), len(set(zip(*labels.values(), strict=True)))]
+    assert set(classifier.alone) == {"topic", "jurisdiction"}
+
+
+def test_two_targets_one_within_the_other_have_one_block_together():
+    X, labels = desk()
+    two = {name: labels[name] for name in ("jurisdiction", "level")}
+    classifier, _ = fit_joint(X, two, options=JointOptions(), within={"level": "jurisdiction"})
+    assert classifier.blocks == (("jurisdiction",), ("jurisdiction", "level"))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_row_without_a_topic_still_teaches_who_decides(loss):
+    X, labels = desk(120)
+    more, extra = desk(60, seed=5)
+    unlabelled = {**extra, "topic": [None] * 60}
+    options = JointOptions(loss=loss)
+    both = {target: labels[target] + unlabelled[target] for target in labels}
+    within = {"level": "jurisdiction"}
+    classifier, _ = fit_joint(sp.vstack([X, more]).tocsr(), both, options=options, n_measured=120, within=within)
+    without, _ = fit_joint(X, labels, options=options, within=within)
+    start, size = classifier.spans["jurisdiction", "level"]
+    assert not np.allclose(classifier.scores(more)[:, start : start + size], without.scores(more)[:, start : start + size])
+    assert np.allclose(classifier.scores(more)[:, :3], without.scores(more)[:, :3], atol=0.1)
 
 
 @pytest.mark.parametrize("labels", [[3, 1, 2], [True, False, True], ["a", "b", "c"], [2**70, 1, 2]], ids=str)
@@ -611,10 +636,21 @@ def test_pull_and_a_constant_are_the_difference_of_scores(target, label):
         assert classifier.pull(linear, weights, some) == pytest.approx(pull[some], abs=1e-5)
 
 
+def columns_of(classifier, block):
+    """The column of each combination of a block's labels, in their order."""
+    places = [list(classifier.classes).index(target) for target in block]
+    seen = sorted({tuple(row) for row in classifier.combinations[:, places].tolist()})
+    start, size = classifier.spans[block]
+    assert len(seen) == size
+    return {labels: start + number for number, labels in enumerate(seen)}
+
+
 def test_combination_added_is_scored_by_the_blocks_of_its_labels():
     X, labels = desk()
-    classifier, _ = fit_joint(X, labels, options=JointOptions())
-    added = np.array([[0, 1, 2], [2, 2, 0], [3, 0, 7]], np.int32)  # the last has two labels that nothing was learnt of
+    classifier, _ = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
+    known = classifier.combinations[0]
+    other_topic = (known[0] + 1) % len(classifier.classes["topic"])
+    added = np.array([[other_topic, *known[1:]], [0, 1, 2], [2, 2, 0], [3, 0, 7]], np.int32)  # labels never seen at last
     more = replace(classifier, added=added)
     linear = classifier.scores(X)
     scores = more.combination_scores(linear)
@@ -623,12 +659,11 @@ def test_combination_added_is_scored_by_the_blocks_of_its_labels():
     saturated = saturate(linear, classifier.offset)
     for place, codes in enumerate(added):
         not_learnt = saturate(np.full(1, -1, np.float32), classifier.offset)
-        expected = classifier.shares[0, -1] * np.repeat(not_learnt, len(linear))
-        start = 0
-        for share, target, code in zip(classifier.shares[0], labels, codes, strict=False):
-            learnt = code < len(classifier.classes[target])
-            expected += share * (saturated[:, start + code] if learnt else not_learnt)
-            start += len(classifier.classes[target])
+        expected = np.zeros(len(linear), np.float32)
+        for block, share in zip(classifier.blocks, classifier.shares[0], strict=True):
+            at = columns_of(classifier, block)
+            labels_there = tuple(codes[[list(labels).index(target) for target in block]].tolist())
+            expected += share * (saturated[:, at[labels_there]] if labels_there in at else not_learnt)
         assert scores[:, n_learnt + place] == pytest.approx(expected, abs=1e-4)
 
 
@@ -692,17 +727,16 @@ def test_combinations_without_a_label_have_shares_of_their_own():
     classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(), apart="level")
     together, _ = fit_joint(X, labels, options=JointOptions())
     assert classifier.shares.shape == (2, len(classifier.blocks))
-    assert together.shares.shape == (1, len(classifier.blocks))
+    assert together.shares.shape == (1, len(classifier.blocks) + 1)  # level has a block of its own then
     scores = classifier.combination_scores(held_out)
     saturated = saturate(held_out, classifier.offset)
     place = list(labels).index("level")
     for outcome, codes in enumerate(classifier.combinations):
         kind = int(classifier.classes["level"][codes[place]] == "")
-        expected, start = np.full(len(held_out), classifier.constants[kind]), 0
+        expected = np.full(len(held_out), classifier.constants[kind])
         for block, share in zip(classifier.blocks, classifier.shares[kind], strict=True):
-            code = outcome if block == JOINT else codes[list(labels).index(block)]
-            expected += share * saturated[:, start + code]
-            start += len(classifier.combinations) if block == JOINT else len(classifier.classes[block])
+            labels_there = tuple(codes[[list(labels).index(target) for target in block]].tolist())
+            expected += share * saturated[:, columns_of(classifier, block)[labels_there]]
         assert scores[:, outcome] == pytest.approx(expected, abs=1e-3)
 
 
@@ -724,9 +758,10 @@ def test_combinations_with_each_class_have_shares_of_their_own():
     assert more._kind.tolist() == expected
     assert expected[-2:] == [2 * n_classed - 1] * 2
     whole = [kind for kind in expected[:-2] if kind < n_classed]
-    places = [classifier.blocks.index(block) for block in ("topic", JOINT)]
+    places = [place for place, block in enumerate(classifier.blocks) if "topic" in block]
+    assert len(places) == 2
     mean = np.mean([classifier.shares[kind, places].sum() for kind in whole])
-    assert classifier.share_of("topic", JOINT) == pytest.approx(mean)
+    assert classifier.share_of("topic") == pytest.approx(mean)
     settings, arrays = classifier.to_state()
     again = JointClassifier.from_state(settings, arrays)
     assert np.array_equal(again.combination_scores(held_out), classifier.combination_scores(held_out))
@@ -742,7 +777,7 @@ def test_target_that_always_has_a_label_has_one_kind_of_combinations():
 def test_block_alone_is_a_calibrated_softmax():
     X, labels = desk(150)
     classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
-    assert list(classifier.alone) == list(labels)
+    assert list(classifier.alone) == ["topic", "jurisdiction"]
     scores = classifier.scores(X)
     probability = classifier.probability_alone(scores, "jurisdiction")
     start = len(classifier.classes["topic"])
@@ -767,7 +802,7 @@ def test_state_goes_through_json_and_back(loss):
         assert np.array_equal(one, other)
     assert again.within == classifier.within
     assert again.alone == classifier.alone
-    assert again.alone.keys() == set(labels)
+    assert again.alone.keys() == {"topic", "jurisdiction"}
     assert again.classes == classifier.classes
 
 

@@ -1,9 +1,9 @@
 """Several targets from one matrix of linear scores, read jointly.
 
-Each target has one score a class, linear in the features. Where there are several targets, the combinations seen
-together (topic × jurisdiction × level × agency × matter …) form one more block of scores, the *joint* one: a
-combination never seen has no probability of its own. What the blocks say is weighed on held-out scores, which
-calibrates the probabilities in the same step.
+A *block* of scores, linear in the features, has one for each combination of some targets' labels that was seen: of one
+target (the topic), of a target with what only means something within it (jurisdiction × level × agency: who decides),
+and of all targets together; a combination of all that was never seen has no probability of its own. What the blocks say
+is weighed on held-out scores, which calibrates the probabilities in the same step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from triage.classifier.calibration import fit_weights, saturate, softmax
 from triage.classifier.outcomes import Outcomes
 from triage.classifier.scores import Codes, Fitted, Floats, fit_scores
 
-JOINT = "(combinations)"  # name of the block of combinations
+Block = tuple[str, ...]
+
+_WHOLE = "(combinations)"  # the block of all targets, in bundles of formats 1 to 3
 _DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
 _OFFSETS = (0.0, 0.3, 0.6, 0.9)
 _ROWS_FOR_OFFSET = 1500  # about so many rows choose the offset
@@ -63,9 +65,8 @@ class JointClassifier:
     ----------
     classes : dict of str to list
         Labels of each target, in the order of training.
-    blocks : tuple of str
-        Targets with scores of their own, in the order of the columns; with several targets, the last
-        block is that of the combinations.
+    blocks : tuple of tuples of str
+        The targets of each block, in the order of the columns; the last block is of all.
     combinations : int32 array of shape (n_combinations, n_targets)
         Class of each target in each combination of labels that the training table holds.
     values : int8 array of shape (n_weights,)
@@ -84,7 +85,7 @@ class JointClassifier:
     offset : float
         Where scores saturate, see `saturate`.
     alone : dict of str to float
-        What makes the softmax of a target's own block alone a calibrated probability.
+        What makes the softmax of a block of one target alone a calibrated probability.
     apart : str or None
         A target that may have no label: combinations in which it is empty are of other kinds than those in which it is
         not.
@@ -93,12 +94,12 @@ class JointClassifier:
         matter fits is another thing than how surely a high score for the ministry does. Held-out authors, industry and
         trade: route without a matter 70.5 with two kinds, 75.0 with six, none told from a matter 0.874 and 0.897.)
     added : int32 array of shape (n_added, n_targets), or None
-        Combinations that training never saw: scored by the blocks of their labels. A label that a block has not
-        learnt, as the block of combinations has none of these, scores -1: what a row is not.
+        Combinations that training never saw: scored by the blocks that have learnt their labels. What a block has not
+        learnt, as the block of all targets has none of these, scores -1: what a row is not.
     """
 
     classes: dict[str, list[Any]]
-    blocks: tuple[str, ...]
+    blocks: tuple[Block, ...]
     combinations: npt.NDArray[np.int32]
     values: npt.NDArray[np.int8]
     columns: npt.NDArray[np.uint16]
@@ -121,9 +122,14 @@ class JointClassifier:
         return Outcomes(self.classes, self.combinations, self.within, self.temperatures)
 
     @cached_property
-    def _spans(self) -> dict[str, tuple[int, int]]:
+    def _tables(self) -> dict[Block, npt.NDArray[np.int32]]:
+        """The combinations of each block's targets, as classes, (n_columns of the block, n_targets of the block)."""
+        return {block: _table(self.classes, block, self.combinations) for block in self.blocks}
+
+    @cached_property
+    def spans(self) -> dict[Block, tuple[int, int]]:
         """First column and number of columns of each block."""
-        sizes = [len(self.combinations) if block == JOINT else len(self.classes[block]) for block in self.blocks]
+        sizes = [len(table) for table in self._tables.values()]
         starts = (np.cumsum(sizes) - sizes).tolist()
         return dict(zip(self.blocks, zip(starts, sizes, strict=True), strict=True))
 
@@ -139,18 +145,17 @@ class JointClassifier:
     @cached_property
     def _parts(self) -> list[Codes]:
         """For each block, the column that adds to the score of each combination; one past the last is not learnt."""
-        names = list(self.classes)
-        not_learnt = len(self.intercept)
+        codes = self._codes
         parts = []
-        for block, (start, size) in self._spans.items():
-            if block == JOINT:
-                place, new = np.arange(size), np.full(0 if self.added is None else len(self.added), -1)
-            else:
-                place = self.combinations[:, names.index(block)].astype(np.intp)
-                new = np.zeros(0, int) if self.added is None else self.added[:, names.index(block)].astype(np.intp)
-            known = (new >= 0) & (new < size)
-            parts.append(np.concatenate((start + place, np.where(known, start + new, not_learnt))))
+        for block, (start, _) in self.spans.items():
+            place = _places(codes[:, _columns(self.classes, block)], self._tables[block])
+            parts.append(np.where(place < 0, len(self.intercept), start + place))
         return parts
+
+    @property
+    def _codes(self) -> npt.NDArray[np.int32]:
+        """The combinations of training, and the added ones."""
+        return self.combinations if self.added is None else np.concatenate((self.combinations, self.added))
 
     @property
     def n_kinds(self) -> int:
@@ -165,7 +170,7 @@ class JointClassifier:
     @cached_property
     def _kind(self) -> Codes:
         """The kind of each combination, those of training and the added ones."""
-        codes = self.combinations if self.added is None else np.concatenate((self.combinations, self.added))
+        codes = self._codes
         names, kind = list(self.classes), np.zeros(len(codes), np.intp)
         if self.kinds_by is not None:
             kind += np.minimum(codes[:, names.index(self.kinds_by)], self._n_classed - 1)
@@ -174,21 +179,20 @@ class JointClassifier:
             kind += self._n_classed * empty
         return kind
 
-    def share_of(self, *blocks: str) -> float:
-        """Return the share that some blocks have together, in the mean of the combinations of training.
+    def share_of(self, target: str) -> float:
+        """Return the share that the blocks of a target have together, in the mean of the combinations of training.
 
         With `apart`, of those in which it is not empty.
 
         Parameters
         ----------
-        *blocks : str
-            Of `blocks`.
+        target : str
 
         Returns
         -------
         float
         """
-        chosen = [place for place, block in enumerate(self.blocks) if block in blocks]
+        chosen = [place for place, block in enumerate(self.blocks) if target in block]
         kind = self._kind[: len(self.combinations)]
         whole = kind[kind < self._n_classed] if (kind < self._n_classed).any() else kind
         return float(self.shares[whole][:, chosen].sum(1).mean())
@@ -235,7 +239,7 @@ class JointClassifier:
         return logits
 
     def probability_alone(self, scores: Floats, target: str) -> Floats:
-        """Return what the block of one target says by itself.
+        """Return what the block of one target alone says by itself.
 
         Parameters
         ----------
@@ -248,7 +252,7 @@ class JointClassifier:
         float array of shape (n_rows, n_classes)
             Calibrated; rows sum to 1.
         """
-        start, size = self._spans[target]
+        start, size = self.spans[(target,)]
         return softmax(np.float32(self.alone[target]) * saturate(scores[:, start : start + size], self.offset))
 
     def pull(self, scores: Floats, difference: Floats, features: Codes) -> Floats:
@@ -288,7 +292,7 @@ class JointClassifier:
         classes = [{"target": target, "labels": labels} for target, labels in self.classes.items()]
         settings = {
             "classes": classes,
-            "blocks": list(self.blocks),
+            "blocks": [list(block) for block in self.blocks],
             "within": self.within,
             "offset": self.offset,
             **({"alone": self.alone} if self.alone else {}),
@@ -317,9 +321,13 @@ class JointClassifier:
             arrays["columns"] = np.cumsum(low + (high << 8), dtype=np.uint16)
         if "constants" not in arrays:
             arrays |= {"shares": arrays["shares"][None], "constants": np.zeros(1)}
+        blocks = [
+            block if isinstance(block, list) else [*classes] if block == _WHOLE else [block]
+            for block in settings["blocks"]
+        ]
         return cls(
             classes=classes,
-            blocks=tuple(settings["blocks"]),
+            blocks=tuple(tuple(block) for block in blocks),
             within=settings["within"],
             offset=settings["offset"],
             alone=settings.get("alone", {}),  # bundles of before the register have none
@@ -327,6 +335,47 @@ class JointClassifier:
             kinds_by=settings.get("kinds_by"),
             **arrays,
         )
+
+
+def _columns(classes: Mapping[str, Any], block: Block) -> list[int]:
+    """Return the places of a block's targets among all."""
+    return [list(classes).index(target) for target in block]
+
+
+def _table(
+    classes: Mapping[str, Sequence[Any]], block: Block, combinations: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """Return the combinations of a block's targets, in order; of one target each class."""
+    if len(block) == 1:
+        return np.arange(len(classes[block[0]]), dtype=np.int32)[:, None]
+    if len(block) == len(classes):
+        return combinations
+    return np.unique(combinations[:, _columns(classes, block)], axis=0)
+
+
+def _places(codes: npt.NDArray[np.integer[Any]], table: npt.NDArray[np.int32]) -> Codes:
+    """Return where each row of codes stands in a table of such, -1 where it does not."""
+    place = {row: number for number, row in enumerate(map(tuple, table.tolist()))}
+    return np.array([place.get(row, -1) for row in map(tuple, codes.tolist())], np.intp)
+
+
+def _blocks(targets: Sequence[str], within: Mapping[str, str], apart: str | None) -> tuple[Block, ...]:
+    """Return the blocks of some targets.
+
+    A target that may be empty has none of its own: each of its labels mostly stands in one combination. Nor have those
+    within another, which have one with it: what a commune decides is told better than what is decided by some commune
+    or by nobody in particular. (Held-out authors: CHANGEME.)
+    """
+    blocks: list[Block] = []
+    for target in targets:
+        if target in within or target == apart:
+            continue
+        blocks.append((target,))
+        inner = [name for name in targets if within.get(name) == target]
+        if inner:
+            blocks.append((target, *inner))
+    whole = tuple(targets)
+    return tuple(blocks) if whole in blocks else (*blocks, whole)
 
 
 def _compress(
@@ -401,8 +450,6 @@ def fit_joint(
     """
     if options.max_weights is not None and options.max_weights < 1:
         raise ValueError(f"max_weights must be at least 1, got {options.max_weights}")
-    if JOINT in labels:
-        raise ValueError(f"a target must not be called {JOINT!r}; rename the column")
     n_targets_known = np.sum([[value is not None for value in values] for values in labels.values()], 0)
     classes, codes = {}, {}
     for target, values in labels.items():
@@ -411,15 +458,14 @@ def fit_joint(
             raise ValueError(f"target {target!r} must have at least two classes, got one class in {len(code)} rows")
         classes[target], codes[target] = found, code
     stacked = np.stack(list(codes.values()), 1)
-    whole = (stacked >= 0).all(1)
-    combinations, place = np.unique(stacked[whole], axis=0, return_inverse=True)
-    joint_code = np.full(len(stacked), -1)
-    joint_code[whole] = place.ravel()
-    blocks = list(labels)
-    block_codes = [codes[target] for target in blocks]
-    if len(labels) > 1:
-        blocks, block_codes = [*blocks, JOINT], [*block_codes, joint_code]
-    sizes = [len(combinations) if block == JOINT else len(classes[block]) for block in blocks]
+    combinations = np.unique(stacked[(stacked >= 0).all(1)], axis=0).astype(np.int32)
+    within = dict(within or {})
+    blocks = _blocks([*labels], within, apart)
+    tables = [_table(classes, block, combinations) for block in blocks]
+    block_codes = [
+        _places(stacked[:, _columns(classes, block)], table) for block, table in zip(blocks, tables, strict=True)
+    ]
+    sizes = [len(table) for table in tables]
     if sum(sizes) > 65_535:
         raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
     group_of = [np.unique(groups, return_inverse=True)[1] for groups in groupings] or [np.arange(X.shape[0])]
@@ -428,17 +474,17 @@ def fit_joint(
     intercept = np.concatenate([scores.intercept for scores in fitted.scores]).astype(np.float32)
     classifier = JointClassifier(
         classes=classes,
-        blocks=tuple(blocks),
-        combinations=combinations.astype(np.int32),
+        blocks=blocks,
+        combinations=combinations,
         values=np.zeros(0, np.int8),
         columns=np.zeros(0, np.uint16),
         starts=np.zeros(X.shape[1] + 1, np.int32),
         scale=np.ones(len(intercept), np.float32),
         intercept=intercept,
-        shares=np.array([[4.0 if block == JOINT or len(blocks) == 1 else 1.0 for block in blocks]]),
+        shares=np.array([[1.0] * (len(blocks) - 1) + [4.0]]),
         constants=np.zeros(1),
         temperatures=np.ones(len(classes)),
-        within=dict(within or {}),
+        within=within,
         apart=apart if apart is not None and "" in classes[apart] else None,
         kinds_by=kinds_by,
     )
@@ -531,8 +577,10 @@ def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mappi
 
         found = scipy.optimize.minimize_scalar(surprise, bounds=(0.1, 5), method="bounded", options={"xatol": 0.005})
         weighed.temperatures[place] = found.x
-    for target in classifier.classes:
-        start_column, size = weighed._spans[target]
-        own = saturate(held_out[:, start_column : start_column + size], offset)
-        weighed.alone[target] = float(fit_weights([own], [codes[target][:, None] == np.arange(size)], [4.0])[0][0, 0])
+    for block, (start, size) in weighed.spans.items():
+        if len(block) == 1:
+            own = saturate(held_out[:, start : start + size], offset)
+            target = block[0]
+            fitted = fit_weights([own], [codes[target][:, None] == np.arange(size)], [4.0])[0]
+            weighed.alone[target] = float(fitted[0, 0])
     return weighed

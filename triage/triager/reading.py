@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from triage.classifier import JOINT, JointClassifier, Outcomes, softmax
+from triage.classifier import JointClassifier, Outcomes, softmax
 from triage.features import QuestionVectorizer, Seen
 from triage.register import Competence, DatedOutcomes, NameScores, Register
 from triage.scope import ScopeDetector, scope_statistics
@@ -100,7 +100,7 @@ class Reader:
             return None
         names = self.register.names(self.features.language, self.register.last_row)
         new = self.competence.matter_of[len(self.learnt.combinations) :]
-        share = self.learnt.share_of(JOINT, MATTER) * (1 if self.learnt.kinds_by is None else _SHARE_BY_KINDS)
+        share = self.learnt.share_of(MATTER) * (1 if self.learnt.kinds_by is None else _SHARE_BY_KINDS)
         return NameScores(self.features.ngrams(names).T.tocsr(), new, share)
 
     def read(self, texts: Sequence[str], vectors: npt.NDArray[np.float32] | None = None) -> Reading:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from triage.bundle import Contents
-from triage.classifier import JOINT, JointClassifier
+from triage.classifier import JointClassifier
 from triage.dataset import Taxonomy, Topic
 from triage.decision import Threshold
 from triage.encoder import Encoder, Identity, identity_of, open_encoder
@@ -194,11 +194,7 @@ def _check_fit(
 ) -> None:
     """Raise ValueError unless the parts that came from a bundle fit each other; reading texts relies on it."""
     classes = list(classifier.classes.values())
-    sizes = {
-        **{target: len(labels) for target, labels in classifier.classes.items()},
-        JOINT: len(classifier.combinations),
-    }
-    n_columns = sum(sizes[block] for block in classifier.blocks)
+    n_columns = sum(size for _, size in classifier.spans.values())
     buckets, starts, combinations = features.buckets_, classifier.starts, classifier.combinations
     weights = classifier.values  # noqa: PD011
     n_weights, n_kinds = len(weights), classifier.n_kinds
@@ -229,7 +225,8 @@ def _check_fit(
         {*classifier.within.keys(), *classifier.within.values()} <= set(classifier.classes),
         classifier.apart is None or "" in classifier.classes[classifier.apart],
         all((np.abs(array) <= 100).all() for array in (classifier.shares, classifier.constants)),
-        set(alone) <= set(classifier.blocks) and all(0 <= factor <= 100 for factor in alone.values()),
+        {(target,) for target in alone} <= set(classifier.blocks),
+        all(0 <= factor <= 100 for factor in alone.values()),
         set(thresholds) == set(classifier.classes),
         len(scope.weights) == 1 + len(BLOCKS),
         all(isinstance(number, (int, float)) and np.isfinite(number) for number in numbers),
