@@ -510,7 +510,12 @@ def test_blocks_are_of_a_target_of_one_with_those_within_it_and_of_all():
     assert classifier.blocks == (("topic",), ("jurisdiction",), ("jurisdiction", "level"), tuple(labels))
     pairs = sorted(set(zip(labels["jurisdiction"], labels["level"], strict=True)))
     sizes = [size for _, size in classifier.spans.values()]
-    assert sizes == [len(set(labels["topic"])), len(set(labels["jurisdiction"])), len(pairs), len(set(zip(*labels.values(), strict=True)))]
+    assert sizes == [
+        len(set(labels["topic"])),
+        len(set(labels["jurisdiction"])),
+        len(pairs),
+        len(set(zip(*labels.values(), strict=True))),
+    ]
     assert set(classifier.alone) == {"topic", "jurisdiction"}
 
 
@@ -532,7 +537,9 @@ def test_row_without_a_topic_still_teaches_who_decides(loss):
     classifier, _ = fit_joint(sp.vstack([X, more]).tocsr(), both, options=options, n_measured=120, within=within)
     without, _ = fit_joint(X, labels, options=options, within=within)
     start, size = classifier.spans["jurisdiction", "level"]
-    assert not np.allclose(classifier.scores(more)[:, start : start + size], without.scores(more)[:, start : start + size])
+    assert not np.allclose(
+        classifier.scores(more)[:, start : start + size], without.scores(more)[:, start : start + size]
+    )
     assert np.allclose(classifier.scores(more)[:, :3], without.scores(more)[:, :3], atol=0.1)
 
 
@@ -650,7 +657,9 @@ def test_combination_added_is_scored_by_the_blocks_of_its_labels():
     classifier, _ = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
     known = classifier.combinations[0]
     other_topic = (known[0] + 1) % len(classifier.classes["topic"])
-    added = np.array([[other_topic, *known[1:]], [0, 1, 2], [2, 2, 0], [3, 0, 7]], np.int32)  # labels never seen at last
+    added = np.array(
+        [[other_topic, *known[1:]], [0, 1, 2], [2, 2, 0], [3, 0, 7]], np.int32
+    )  # labels never seen at last
     more = replace(classifier, added=added)
     linear = classifier.scores(X)
     scores = more.combination_scores(linear)
@@ -727,7 +736,7 @@ def test_combinations_without_a_label_have_shares_of_their_own():
     classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(), apart="level")
     together, _ = fit_joint(X, labels, options=JointOptions())
     assert classifier.shares.shape == (2, len(classifier.blocks))
-    assert together.shares.shape == (1, len(classifier.blocks) + 1)  # level has a block of its own then
+    assert together.shares.shape == (1, len(classifier.blocks))
     scores = classifier.combination_scores(held_out)
     saturated = saturate(held_out, classifier.offset)
     place = list(labels).index("level")

@@ -12,7 +12,7 @@ import triage
 from triage.bundle import FORMAT, load_bundle
 
 DATA = Path(__file__).parent / "data"
-FORMATS = {"1": 1, "2": 2, "2-apart": 2, "3": 3}  # of each golden bundle
+FORMATS = {"1": 1, "2": 2, "2-apart": 2, "3": 3, "4": 4}  # of each golden bundle
 MAX_BYTES = 300_000
 
 
@@ -51,8 +51,9 @@ def test_formats_hold_what_they_brought():
     assert list(DATA.glob("golden-bundle-2/bundle/*.npy.z"))
     assert triage.load(DATA / "golden-bundle-1").register is None
     assert triage.load(DATA / "golden-bundle-2").register is not None
-    kinds = [triage.load(DATA / f"golden-bundle-{name}").reader.learnt.n_kinds for name in FORMATS]
-    assert kinds == [1, 1, 2, 8]
+    learnt = [triage.load(DATA / f"golden-bundle-{name}").reader.learnt for name in FORMATS]
+    assert [one.n_kinds for one in learnt] == [1, 1, 2, 8, 8]
+    assert [len(one.blocks) for one in learnt] == [5, 6, 6, 6, 5]
 
 
 def test_labels_are_those_expected(golden, expected):

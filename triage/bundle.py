@@ -49,14 +49,19 @@ from triage.errors import BundleError
 if sys.platform != "win32":
     import fcntl
 
-FORMAT = 3
+FORMAT = 4
 
 _MANIFEST = "manifest.json"
 _OBJECTS = {"settings.json", "metrics.json"}
 _PACKAGES = ("triage", "numpy", "scipy", "scikit-learn", "spacy")
 _PLAIN_NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_READABLE = (1, 2, FORMAT)  # older ones lack deflated arrays, or kinds by a target, and are read by the same code
+_READABLE = (
+    1,
+    2,
+    3,
+    FORMAT,
+)  # older ones lack deflated arrays, kinds, or blocks of several targets; read by the same code
 _DEFLATED = ".npy.z"
 _DEFLATE_FROM_BYTES = 1 << 15  # smaller arrays are not worth it
 _MOST_UNPACKED = 64  # times its size that a deflated array may become, so that a false bundle cannot fill the memory

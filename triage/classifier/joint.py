@@ -359,16 +359,26 @@ def _places(codes: npt.NDArray[np.integer[Any]], table: npt.NDArray[np.int32]) -
     return np.array([place.get(row, -1) for row in map(tuple, codes.tolist())], np.intp)
 
 
-def _blocks(targets: Sequence[str], within: Mapping[str, str], apart: str | None) -> tuple[Block, ...]:
-    """Return the blocks of some targets.
+def _blocks(targets: Sequence[str], within: Mapping[str, str]) -> tuple[Block, ...]:
+    """Return the blocks of some targets; those within another have one with it in the place of their own.
 
-    A target that may be empty has none of its own: each of its labels mostly stands in one combination. Nor have those
-    within another, which have one with it: what a commune decides is told better than what is decided by some commune
-    or by nobody in particular. (Held-out authors: CHANGEME.)
+    What a commune decides is a clearer class than all that some commune decides, or all that has no agency. Held-out
+    authors of land and of industry-trade, route right and mean negative logarithms of five targets: 92.4 (1.115) and
+    88.1 (1.653) with a block for each target and one for all, 93.1 (1.102) and 88.3 (1.649) with these.
+
+    Parameters
+    ----------
+    targets : sequence of str
+    within : mapping of str to str
+
+    Returns
+    -------
+    tuple of tuples of str
+        The last is of all targets.
     """
     blocks: list[Block] = []
     for target in targets:
-        if target in within or target == apart:
+        if target in within:
             continue
         blocks.append((target,))
         inner = [name for name in targets if within.get(name) == target]
@@ -460,7 +470,7 @@ def fit_joint(
     stacked = np.stack(list(codes.values()), 1)
     combinations = np.unique(stacked[(stacked >= 0).all(1)], axis=0).astype(np.int32)
     within = dict(within or {})
-    blocks = _blocks([*labels], within, apart)
+    blocks = _blocks([*labels], within)
     tables = [_table(classes, block, combinations) for block in blocks]
     block_codes = [
         _places(stacked[:, _columns(classes, block)], table) for block, table in zip(blocks, tables, strict=True)
