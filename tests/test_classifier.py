@@ -348,9 +348,9 @@ def test_rows_of_unknown_class_hardly_move_the_others(loss):
 
 
 def test_too_many_rows_for_the_closed_form_are_refused():
-    X = sp.csr_matrix((20_001, 2), dtype=np.float32)
-    codes = np.arange(20_001) % 2
-    with pytest.raises(ValueError, match="takes at most 20000 rows, got 20001; use loss='squared_hinge'"):
+    X = sp.csr_matrix((22_001, 2), dtype=np.float32)
+    codes = np.arange(22_001) % 2
+    with pytest.raises(ValueError, match="takes at most 20000 rows, got 22001; use loss='squared_hinge'"):
         fit_squared_error(X, [codes], [2], 1.0, [codes])
 
 
@@ -823,3 +823,13 @@ def test_row_does_not_depend_on_the_others():
         _, _, alone = read(classifier, X[row])
         for target in labels:
             assert np.array_equal(alone[target][0], together[target][row])
+
+
+def test_order_of_targets_does_not_matter_to_what_is_within_another():
+    X, labels = desk()
+    turned = {name: labels[name] for name in ("level", "topic", "jurisdiction")}
+    classifier, _ = fit_joint(X, turned, options=JointOptions(), within={"level": "jurisdiction"})
+    assert classifier.blocks == (("topic",), ("jurisdiction",), ("level", "jurisdiction"), tuple(turned))
+    one, _ = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
+    for target, probability in read(classifier, X)[2].items():
+        assert probability == pytest.approx(read(one, X)[2][target], abs=1e-3)

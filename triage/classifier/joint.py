@@ -18,11 +18,10 @@ import numpy.typing as npt
 import scipy.optimize
 import scipy.sparse as sp
 
+from triage.classifier.blocks import Block, Integers, blocks_of, labels_in, places_in, table_of
 from triage.classifier.calibration import fit_weights, saturate, softmax
 from triage.classifier.outcomes import Outcomes
 from triage.classifier.scores import Codes, Fitted, Floats, fit_scores
-
-Block = tuple[str, ...]
 
 _WHOLE = "(combinations)"  # the block of all targets, in bundles of formats 1 to 3
 _DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
@@ -122,9 +121,9 @@ class JointClassifier:
         return Outcomes(self.classes, self.combinations, self.within, self.temperatures)
 
     @cached_property
-    def _tables(self) -> dict[Block, npt.NDArray[np.int32]]:
+    def _tables(self) -> dict[Block, Integers]:
         """The combinations of each block's targets, as classes, (n_columns of the block, n_targets of the block)."""
-        return {block: _table(self.classes, block, self.combinations) for block in self.blocks}
+        return {block: table_of(block, self.classes, self.combinations) for block in self.blocks}
 
     @cached_property
     def spans(self) -> dict[Block, tuple[int, int]]:
@@ -148,7 +147,7 @@ class JointClassifier:
         codes = self._codes
         parts = []
         for block, (start, _) in self.spans.items():
-            place = _places(codes[:, _columns(self.classes, block)], self._tables[block])
+            place = places_in(self._tables[block], labels_in(block, [*self.classes], codes))
             parts.append(np.where(place < 0, len(self.intercept), start + place))
         return parts
 
@@ -337,57 +336,6 @@ class JointClassifier:
         )
 
 
-def _columns(classes: Mapping[str, Any], block: Block) -> list[int]:
-    """Return the places of a block's targets among all."""
-    return [list(classes).index(target) for target in block]
-
-
-def _table(
-    classes: Mapping[str, Sequence[Any]], block: Block, combinations: npt.NDArray[np.int32]
-) -> npt.NDArray[np.int32]:
-    """Return the combinations of a block's targets, in order; of one target each class."""
-    if len(block) == 1:
-        return np.arange(len(classes[block[0]]), dtype=np.int32)[:, None]
-    if len(block) == len(classes):
-        return combinations
-    return np.unique(combinations[:, _columns(classes, block)], axis=0)
-
-
-def _places(codes: npt.NDArray[np.integer[Any]], table: npt.NDArray[np.int32]) -> Codes:
-    """Return where each row of codes stands in a table of such, -1 where it does not."""
-    place = {row: number for number, row in enumerate(map(tuple, table.tolist()))}
-    return np.array([place.get(row, -1) for row in map(tuple, codes.tolist())], np.intp)
-
-
-def _blocks(targets: Sequence[str], within: Mapping[str, str]) -> tuple[Block, ...]:
-    """Return the blocks of some targets; those within another have one with it in the place of their own.
-
-    What a commune decides is a clearer class than all that some commune decides, or all that has no agency. Held-out
-    authors of land and of industry-trade, route right and mean negative logarithms of five targets: 92.4 (1.115) and
-    88.1 (1.653) with a block for each target and one for all, 93.1 (1.102) and 88.3 (1.649) with these.
-
-    Parameters
-    ----------
-    targets : sequence of str
-    within : mapping of str to str
-
-    Returns
-    -------
-    tuple of tuples of str
-        The last is of all targets.
-    """
-    blocks: list[Block] = []
-    for target in targets:
-        if target in within:
-            continue
-        blocks.append((target,))
-        inner = [name for name in targets if within.get(name) == target]
-        if inner:
-            blocks.append((target, *inner))
-    whole = tuple(targets)
-    return tuple(blocks) if whole in blocks else (*blocks, whole)
-
-
 def _compress(
     X: sp.csr_matrix, coef: Floats, share: Floats, max_weights: int
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.int32], Floats]:
@@ -470,11 +418,10 @@ def fit_joint(
     stacked = np.stack(list(codes.values()), 1)
     combinations = np.unique(stacked[(stacked >= 0).all(1)], axis=0).astype(np.int32)
     within = dict(within or {})
-    blocks = _blocks([*labels], within)
-    tables = [_table(classes, block, combinations) for block in blocks]
-    block_codes = [
-        _places(stacked[:, _columns(classes, block)], table) for block, table in zip(blocks, tables, strict=True)
-    ]
+    blocks = blocks_of([*labels], within)
+    tables = [table_of(block, classes, combinations) for block in blocks]
+    of_rows = [labels_in(block, [*labels], stacked) for block in blocks]
+    block_codes = [places_in(table, rows) for table, rows in zip(tables, of_rows, strict=True)]
     sizes = [len(table) for table in tables]
     if sum(sizes) > 65_535:
         raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
