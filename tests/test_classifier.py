@@ -836,4 +836,4 @@ def test_order_of_targets_does_not_matter_to_what_is_within_another():
     assert scores[:, start : start + size] == pytest.approx(other[:, start_other : start_other + size], abs=1e-3)
     both = zip(classifier.combination_scores(scores).argmax(1), one.combination_scores(other).argmax(1), strict=True)
     named = [(classifier.combinations[a][[1, 2, 0]], one.combinations[b]) for a, b in both]
-    assert np.mean([np.array_equal(*pair) for pair in named]) > 0.95
+    assert np.mean([np.array_equal(*pair) for pair in named]) > 0.9
