@@ -837,3 +837,16 @@ def test_order_of_targets_does_not_matter_to_what_is_within_another():
     both = zip(classifier.combination_scores(scores).argmax(1), one.combination_scores(other).argmax(1), strict=True)
     named = [(classifier.combinations[a][[1, 2, 0]], one.combinations[b]) for a, b in both]
     assert np.mean([np.array_equal(*pair) for pair in named]) > 0.9
+
+
+def test_gram_matrix_is_the_same_however_many_rows_are_multiplied_at_once(monkeypatch):
+    X = sp.random(50, 30, 0.3, format="csr", dtype=np.float32, random_state=0)
+    whole = gram_matrix(X)
+    assert whole == pytest.approx((X @ X.T).toarray(), abs=1e-6)
+    codes, groups = np.arange(50) % 3, np.arange(50) // 2
+    (once,) = fit_squared_error(X, [codes], [3], 2.0, [groups]).scores
+    monkeypatch.setattr("triage.classifier.scores._ROW_BLOCK", 7)
+    assert gram_matrix(X) == pytest.approx(whole, abs=1e-6)
+    (by_seven,) = fit_squared_error(X, [codes], [3], 2.0, [groups]).scores
+    assert by_seven.coef == pytest.approx(once.coef, abs=1e-5)
+    assert by_seven.held_out[0] == pytest.approx(once.held_out[0], abs=1e-5)

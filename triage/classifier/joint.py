@@ -343,16 +343,22 @@ def _compress(
     typical = np.sqrt(np.bincount(X.indices, X.data.astype(np.float64) ** 2, X.shape[1]) / X.shape[0]).astype(
         np.float32
     )
-    moves = np.abs(coef)
-    moves *= typical[:, None]
-    moves *= share
-    n_dropped = moves.size - max_weights
-    most_dropped = np.partition(moves.ravel(), n_dropped - 1)[n_dropped - 1] if n_dropped > 0 else -1
+    most_dropped = np.float32(-1)
+    n_dropped = coef.size - max_weights
+    if n_dropped > 0:
+        moves = np.abs(coef)
+        moves *= typical[:, None]
+        moves *= share
+        moves = moves.ravel()
+        moves.partition(n_dropped - 1)  # in place: there are as many as weights, a gigabyte of a large desk
+        most_dropped = moves[n_dropped - 1]
+        del moves
     scale = np.maximum(np.abs(coef).max(0), 1e-12).astype(np.float32) / 127
     values, columns, per_row = [], [], []
     for start in range(0, len(coef), 4096):
-        part = np.rint(coef[start : start + 4096] / scale).astype(np.int8)
-        part[moves[start : start + 4096] <= most_dropped] = 0
+        of_rows = coef[start : start + 4096]
+        part = np.rint(of_rows / scale).astype(np.int8)
+        part[np.abs(of_rows) * typical[start : start + 4096, None] * share <= most_dropped] = 0
         row, column = np.nonzero(part)
         values.append(part[row, column])
         columns.append(column.astype(np.uint16))
@@ -447,9 +453,10 @@ def fit_joint(
     )
     known = {target: code[:n_measured] for target, code in codes.items()}
     calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
-    coef = np.hstack([scores.coef for scores in fitted.scores])
     if options.max_weights is None:
         return calibrated, held_out
+    coef = np.hstack([scores.coef for scores in fitted.scores])
+    fitted.scores.clear()  # a gigabyte of a large desk
     if coef.size > options.max_weights:  # what is dropped is missing from new questions' scores: so it must be here
         lost = _lost(X, fitted, _largest_shares(calibrated), options.max_weights)
         held_out = [scores + lost for scores in held_out]

@@ -27,6 +27,7 @@ LOSSES = ("squared_error", "squared_hinge")
 _MAX_ROWS_CLOSED_FORM = 22_000  # the Gram matrix of so many rows takes 1.9 GB
 _DENSE_SHARE = 0.02  # columns in more than this share of rows are multiplied densely
 _COLUMN_BLOCK = 64
+_ROW_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,23 @@ def gram_matrix(X: sp.csr_matrix) -> Floats:
     common = frequency > _DENSE_SHARE * X.shape[0]
     by_column = X.tocsc()
     rare = by_column[:, ~common].tocsr()
-    gram: Floats = (rare @ rare.T).toarray().astype(np.float32)
+    gram = np.empty((X.shape[0], X.shape[0]), np.float32)
+    for start in range(0, len(gram), _ROW_BLOCK):  # the whole product would be in memory twice, once as a sparse matrix
+        gram[start : start + _ROW_BLOCK] = (rare[start : start + _ROW_BLOCK] @ rare.T).toarray()
     columns = np.flatnonzero(common)
     for start in range(0, len(columns), 4096):
         dense = by_column[:, columns[start : start + 4096]].toarray().astype(np.float32)
         gram += dense @ dense.T
     return gram
+
+
+def _mirror(matrix: Floats) -> None:
+    """Copy the upper triangle of a square matrix to the lower one, in place."""
+    for start in range(0, len(matrix), _ROW_BLOCK):
+        rows = slice(start, start + _ROW_BLOCK)
+        corner = np.triu(matrix[rows, rows])
+        matrix[rows, rows] = corner + np.triu(corner, 1).T
+        matrix[rows.stop :, rows] = matrix[rows, rows.stop :].T
 
 
 def _signs(codes: Codes, n_classes: int) -> Floats:
@@ -166,8 +178,8 @@ def fit_squared_error(
     if failed:
         raise ValueError(f"the rows are too alike for C={C}; lower C")
     inverse, _ = scipy.linalg.lapack.spotri(factor, lower=0, overwrite_c=1)
-    inverse = np.triu(inverse)
-    inverse += np.triu(inverse, 1).T
+    _mirror(inverse)
+    inverse = inverse.T  # the same, row by row in memory
     fitted: list[Scores | None] = [None] * len(codes)
     transposed = X.T.tocsr()
     solved = []
