@@ -507,13 +507,9 @@ desks' probabilities were calibrated on rows held out one by one as well as by a
 log loss), with the test ECEs of the calibration by author alone known (land: 0.056 to 0.063). The first look read:
 HWU64 88.2, procedures 86.8, land topic 86.4, ECE of the 10-shot sets 0.057 to 0.068. Desks are trained on the further
 questions of `datasets/*/examples.csv` as well, by authors who saw no question of the desk and of whom nothing is
-measured; without them the same desks read, on the test split and with authors left out: industry-trade topic 92.6 and
-89.7, jurisdiction 87.3 and 87.9, route 82.6 and 83.7; land 85.4 and 90.2, 90.0 and 92.3, 84.4 and 88.5. With the first
-2,984 and 3,273 of them: industry-trade 93.0 and 91.6, 88.8 and 89.8, 85.6 and 86.2; land 92.4 and 93.1, 93.0 and 94.4,
-90.0 and 91.9: the last third brought little. `jurisdiction.md` says how they read before the last of them, which have
-no matter, and before outcomes were of kinds by jurisdiction. Beside each ECE stands what true probabilities would show
-on as many questions by chance (`triage.metrics.chance_calibration_error`); on folds of the procedures' train rows ours
-is 0.022.
+measured; `jurisdiction.md` says how the desks read without them, with the first of them, and before its other changes.
+Beside each ECE stands what true probabilities would show on as many questions by chance
+(`triage.metrics.chance_calibration_error`); on folds of the procedures' train rows ours is 0.022.
 
 Baseline: TF-IDF of words and characters, as written and folded, with scikit-learn's LinearSVC, trained on the questions
 alone; with the first of the further ones too it reads 88.5, 80.8 and 77.9 (industry-trade, test split: topic,
