@@ -1135,6 +1135,33 @@ def test_setting_that_does_not_fit_is_refused_or_harmless(contents, new, monkeyp
 
 
 @pytest.mark.parametrize(
+    "block",
+    [[], ["place"], ["topic", "topic"], ["topic"] * 100_000, [["topic"]], [None], None, 3, {"topic": 1}],
+    ids=["empty", "unknown", "twice", "often", "nested", "none_within", "none", "number", "dict"],
+)
+def test_block_that_is_of_no_targets_or_of_one_twice_is_refused(contents, tmp_path, block):
+    blocks = [*contents.settings["classifier"]["blocks"], block]
+    settings = changed(contents.settings, ("classifier", "blocks"), blocks)
+    n_blocks = len(blocks)
+    shares = np.resize(
+        contents.arrays["classifier.shares"], (*contents.arrays["classifier.shares"].shape[:-1], n_blocks)
+    )
+    wide = {
+        f"classifier.{name}": np.append(contents.arrays[f"classifier.{name}"], np.float32(0))
+        for name in ("scale", "intercept")
+    }
+    arrays = {**contents.arrays, **wide, "classifier.shares": shares}
+    assert refused_or_harmless(save_bundle(tmp_path / "desk", replace(contents, settings=settings, arrays=arrays)))
+
+
+@pytest.mark.parametrize("combinations", [np.zeros((10**12, 0), np.int32), np.zeros((3, 1), np.float32)], ids=str)
+def test_combinations_of_no_targets_are_refused(contents, monkeypatch, combinations):
+    false = replace(contents, arrays={**contents.arrays, "classifier.combinations": combinations})
+    monkeypatch.setattr("triage.triager.desk.load_bundle", lambda _: (false, {}))
+    assert refused_or_harmless("a bundle")
+
+
+@pytest.mark.parametrize(
     "path", [(part,) for part in ("features", "classifier", "scope", "thresholds", "description", "taxonomy")]
 )
 def test_missing_part_is_refused(contents, tmp_path, path):

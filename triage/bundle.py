@@ -56,12 +56,8 @@ _OBJECTS = {"settings.json", "metrics.json"}
 _PACKAGES = ("triage", "numpy", "scipy", "scikit-learn", "spacy")
 _PLAIN_NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_READABLE = (
-    1,
-    2,
-    3,
-    FORMAT,
-)  # older ones lack deflated arrays, kinds, or blocks of several targets; read by the same code
+# Older ones lack deflated arrays, kinds by a target, or blocks of several targets, and are read by the same code.
+_READABLE = range(1, FORMAT + 1)
 _DEFLATED = ".npy.z"
 _DEFLATE_FROM_BYTES = 1 << 15  # smaller arrays are not worth it
 _MOST_UNPACKED = 64  # times its size that a deflated array may become, so that a false bundle cannot fill the memory

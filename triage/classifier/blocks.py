@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Block = tuple[str, ...]
+_WHOLE = "(combinations)"  # the block of all targets, in bundles of formats 1 to 3
 Integers = npt.NDArray[np.integer[Any]]
 
 
@@ -30,11 +31,19 @@ def blocks_of(targets: Sequence[str], within: Mapping[str, str]) -> tuple[Block,
     tuple of tuples of str
         The last is of all targets.
 
+    Raises
+    ------
+    ValueError
+        If a target is within none of the others, or within one that is itself within another.
+
     Examples
     --------
     >>> blocks_of(["topic", "jurisdiction", "level"], {"level": "jurisdiction"})
     (('topic',), ('jurisdiction',), ('jurisdiction', 'level'), ('topic', 'jurisdiction', 'level'))
     """
+    lost = [target for target in targets if target in within and within[target] not in {*targets} - {*within}]
+    if lost:
+        raise ValueError(f"a target must be within one that is within no other, got {lost[0]!r} in {within[lost[0]]!r}")
     blocks: list[Block] = []
     for target in targets:
         if target not in within:
@@ -44,7 +53,33 @@ def blocks_of(targets: Sequence[str], within: Mapping[str, str]) -> tuple[Block,
     return tuple(blocks) if whole in blocks else (*blocks, whole)
 
 
-def labels_in(block: Block, targets: Sequence[str], codes: Integers) -> Integers:
+def read_blocks(stored: Sequence[Any], targets: Sequence[str]) -> tuple[Block, ...]:
+    """Return the blocks that a bundle has: each a list of targets, in formats 1 to 3 the name of one or of all.
+
+    Parameters
+    ----------
+    stored : sequence of list or str
+    targets : sequence of str
+
+    Returns
+    -------
+    tuple of tuples of str
+
+    Raises
+    ------
+    ValueError
+        If one is of no target, of an unknown one, or of one twice.
+    """
+    blocks: list[Block] = []
+    for block in stored:
+        named = block if isinstance(block, list) else [*targets] if block == _WHOLE else [block]
+        if not named or len(named) > len(targets) or len({*named}) < len(named) or not {*named} <= {*targets}:
+            raise ValueError("a block must be of targets, each once")
+        blocks.append(tuple(named))
+    return tuple(blocks)
+
+
+def codes_in(block: Block, targets: Sequence[str], codes: Integers) -> Integers:
     """Return the classes of a block's targets, (n_rows, n_targets of the block), from those of all targets."""
     return codes[:, [targets.index(target) for target in block]]
 
@@ -53,7 +88,7 @@ def table_of(block: Block, classes: Mapping[str, Sequence[Any]], combinations: I
     """Return the combinations of a block's targets that stand in those of all, in order; of one target each class."""
     if len(block) == 1:
         return np.arange(len(classes[block[0]]))[:, None]
-    return np.unique(labels_in(block, [*classes], combinations), axis=0)
+    return np.unique(codes_in(block, [*classes], combinations), axis=0)
 
 
 def places_in(table: Integers, rows: Integers) -> npt.NDArray[np.intp]:

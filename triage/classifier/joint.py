@@ -18,12 +18,11 @@ import numpy.typing as npt
 import scipy.optimize
 import scipy.sparse as sp
 
-from triage.classifier.blocks import Block, Integers, blocks_of, labels_in, places_in, table_of
+from triage.classifier.blocks import Block, Integers, blocks_of, codes_in, places_in, read_blocks, table_of
 from triage.classifier.calibration import fit_weights, saturate, softmax
 from triage.classifier.outcomes import Outcomes
 from triage.classifier.scores import Codes, Fitted, Floats, fit_scores
 
-_WHOLE = "(combinations)"  # the block of all targets, in bundles of formats 1 to 3
 _DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
 _OFFSETS = (0.0, 0.3, 0.6, 0.9)
 _ROWS_FOR_OFFSET = 1500  # about so many rows choose the offset
@@ -147,7 +146,7 @@ class JointClassifier:
         codes = self._codes
         parts = []
         for block, (start, _) in self.spans.items():
-            place = places_in(self._tables[block], labels_in(block, [*self.classes], codes))
+            place = places_in(self._tables[block], codes_in(block, [*self.classes], codes))
             parts.append(np.where(place < 0, len(self.intercept), start + place))
         return parts
 
@@ -320,13 +319,9 @@ class JointClassifier:
             arrays["columns"] = np.cumsum(low + (high << 8), dtype=np.uint16)
         if "constants" not in arrays:
             arrays |= {"shares": arrays["shares"][None], "constants": np.zeros(1)}
-        blocks = [
-            block if isinstance(block, list) else [*classes] if block == _WHOLE else [block]
-            for block in settings["blocks"]
-        ]
         return cls(
             classes=classes,
-            blocks=tuple(tuple(block) for block in blocks),
+            blocks=read_blocks(settings["blocks"], [*classes]),
             within=settings["within"],
             offset=settings["offset"],
             alone=settings.get("alone", {}),  # bundles of before the register have none
@@ -385,7 +380,8 @@ def fit_joint(
     ----------
     X : scipy.sparse.csr_matrix of shape (n_rows, n_features)
     labels : mapping of str to sequence of length n_rows
-        One entry a target; None where a row's label is not known.
+        One entry a target; None where a row's label is not known. A row teaches the blocks all of whose labels are
+        known of it.
     options : JointOptions
     groupings : sequence of arrays of shape (n_rows,)
         Rows of one group are held out together, once for each grouping, and all of these calibrate alike. Without any,
@@ -410,7 +406,7 @@ def fit_joint(
     Raises
     ------
     ValueError
-        If a target has only one class, or an option is out of range.
+        If a target has only one class or is within none of the others, or an option is out of range.
     """
     if options.max_weights is not None and options.max_weights < 1:
         raise ValueError(f"max_weights must be at least 1, got {options.max_weights}")
@@ -426,8 +422,9 @@ def fit_joint(
     within = dict(within or {})
     blocks = blocks_of([*labels], within)
     tables = [table_of(block, classes, combinations) for block in blocks]
-    of_rows = [labels_in(block, [*labels], stacked) for block in blocks]
-    block_codes = [places_in(table, rows) for table, rows in zip(tables, of_rows, strict=True)]
+    block_codes = [
+        places_in(table, codes_in(block, [*labels], stacked)) for block, table in zip(blocks, tables, strict=True)
+    ]
     sizes = [len(table) for table in tables]
     if sum(sizes) > 65_535:
         raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
@@ -456,7 +453,7 @@ def fit_joint(
     if options.max_weights is None:
         return calibrated, held_out
     coef = np.hstack([scores.coef for scores in fitted.scores])
-    fitted.scores.clear()  # a gigabyte of a large desk
+    fitted.scores.clear()  # in closed form a gigabyte of a large desk
     if coef.size > options.max_weights:  # what is dropped is missing from new questions' scores: so it must be here
         lost = _lost(X, fitted, _largest_shares(calibrated), options.max_weights)
         held_out = [scores + lost for scores in held_out]

@@ -54,7 +54,7 @@ COLUMNS = ("row", "id", "target", "label", "likelier", "p_label", "p_likelier", 
 
 Floats = npt.NDArray[np.floating[Any]]
 
-_MAX_ROWS_CLOSED_FORM = 16_000  # texts, for which it takes 3 GB; beyond, folds of LinearSVC are faster
+_MAX_ROWS_CLOSED_FORM = 16_000  # texts; beyond, folds of LinearSVC are faster
 _N_FOLDS = 5
 _LEAST = 1e-9
 _SHARPENED = 5.0  # 4 to 6 are alike

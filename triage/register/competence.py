@@ -26,7 +26,7 @@ Bools = npt.NDArray[np.bool_]
 MATTER = "matter"
 _LABELS = ("topic", *BODY)  # what a row decides, where it is a target
 
-# What the name of a matter that training never saw says in place of the blocks that have not learnt it: a constant, a
+# What the name of a matter that training never saw says in place of the blocks of matters, which have not learnt it: a constant, a
 # weight of the cosine between question and name, and one of how far this cosine exceeds the best of all matters known,
 # all by the share of those blocks. Fitted to both desks with a quarter of the matters withheld in turn, mixed with the
 # questions on all others; either desk's own best numbers serve the other as well to 0.5 % of the mean negative
@@ -215,7 +215,7 @@ class NameScores:
     matter : intp array of shape (n_added,)
         Number of the matter of each outcome that was added.
     share : float
-        Weight in an outcome's score of the blocks that have not learnt it.
+        Weight in an outcome's score of the blocks of matters, which have not learnt it.
     """
 
     names: sp.csr_matrix

@@ -194,14 +194,17 @@ def _check_fit(
 ) -> None:
     """Raise ValueError unless the parts that came from a bundle fit each other; reading texts relies on it."""
     classes = list(classifier.classes.values())
-    n_columns = sum(size for _, size in classifier.spans.values())
     buckets, starts, combinations = features.buckets_, classifier.starts, classifier.combinations
+    if combinations.ndim != 2 or combinations.shape[1] != len(classes) or combinations.dtype.kind not in "iu":
+        raise ValueError(f"combinations must have shape (n, {len(classes)}), got {combinations.shape}")
+    if not np.array_equal(combinations, np.unique(combinations, axis=0)):  # columns of scores are in their order
+        raise ValueError("combinations must be in order, each once")
+    n_columns = sum(size for _, size in classifier.spans.values())
     weights = classifier.values  # noqa: PD011
     n_weights, n_kinds = len(weights), classifier.n_kinds
     for array, kinds, shape in (
         (buckets, "iu", (features.n_ngrams_,)),
         (features.idf_, "f", (features.n_ngrams_,)),
-        (combinations, "iu", (len(combinations), len(classes))),
         (weights, "iu", (n_weights,)),
         (classifier.columns, "iu", (n_weights,)),
         (starts, "iu", (features.n_features_ + 1,)),
