@@ -26,11 +26,11 @@ Bools = npt.NDArray[np.bool_]
 MATTER = "matter"
 _LABELS = ("topic", *BODY)  # what a row decides, where it is a target
 
-# What the name of a matter that training never saw says in place of the blocks of matters, which have not learnt it: a constant, a
-# weight of the cosine between question and name, and one of how far this cosine exceeds the best of all matters known,
-# all by the share of those blocks. Fitted to both desks with a quarter of the matters withheld in turn, mixed with the
-# questions on all others; either desk's own best numbers serve the other as well to 0.5 % of the mean negative
-# logarithm. See tests/benchmarks/jurisdiction.py.
+# What the name of a matter that training never saw says in place of the blocks of matters, which have not learnt it: a
+# constant, a weight of the cosine between question and name, and one of how far this cosine exceeds the best of all
+# matters known, all by the share of those blocks. Fitted to both desks with a quarter of the matters withheld in turn,
+# mixed with the questions on all others; either desk's own best numbers serve the other as well to 0.5 % of the mean
+# negative logarithm. See tests/benchmarks/jurisdiction.py.
 _CONSTANT, _COSINE, _LEAD = 0.3, 1.7, 2.5
 
 # The classifier's own label contradicts the register from these probabilities on, of the matter and of that label.
