@@ -197,7 +197,7 @@ def load_bundle(path: str | Path) -> tuple[Contents, dict[str, Any]]:
     ...     _ = save_bundle(folder + "/bundle", Contents({}, {"weights": np.arange(3)}, {}, {}, "ab12"))
     ...     contents, manifest = load_bundle(folder)
     >>> contents.arrays["weights"].tolist(), manifest["format"]
-    ([0, 1, 2], 3)
+    ([0, 1, 2], 4)
     """
     for _ in range(_MAX_RETRIES):
         before = _identity(Path(path))
