@@ -20,8 +20,9 @@ import scipy.sparse as sp
 
 from triage.classifier.blocks import Block, Integers, blocks_of, codes_in, places_in, read_blocks, table_of
 from triage.classifier.calibration import fit_weights, saturate, softmax
+from triage.classifier.compression import compress, lost_by
 from triage.classifier.outcomes import Outcomes
-from triage.classifier.scores import Codes, Fitted, Floats, fit_scores
+from triage.classifier.scores import Codes, Floats, fit_scores
 
 _DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
 _OFFSETS = (0.0, 0.3, 0.6, 0.9)
@@ -331,37 +332,6 @@ class JointClassifier:
         )
 
 
-def _compress(
-    X: sp.csr_matrix, coef: Floats, share: Floats, max_weights: int
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.int32], Floats]:
-    """Keep the weights that move combinations most, as 8-bit numbers in units of their column's largest / 127."""
-    typical = np.sqrt(np.bincount(X.indices, X.data.astype(np.float64) ** 2, X.shape[1]) / X.shape[0]).astype(
-        np.float32
-    )
-    most_dropped = np.float32(-1)
-    n_dropped = coef.size - max_weights
-    if n_dropped > 0:
-        moves = np.abs(coef)
-        moves *= typical[:, None]
-        moves *= share
-        moves = moves.ravel()
-        moves.partition(n_dropped - 1)  # in place: there are as many as weights, a gigabyte of a large desk
-        most_dropped = moves[n_dropped - 1]
-        del moves
-    scale = np.maximum(np.abs(coef).max(0), 1e-12).astype(np.float32) / 127
-    values, columns, per_row = [], [], []
-    for start in range(0, len(coef), 4096):
-        of_rows = coef[start : start + 4096]
-        part = np.rint(of_rows / scale).astype(np.int8)
-        part[np.abs(of_rows) * typical[start : start + 4096, None] * share <= most_dropped] = 0
-        row, column = np.nonzero(part)
-        values.append(part[row, column])
-        columns.append(column.astype(np.uint16))
-        per_row.append(np.bincount(row, minlength=len(part)))
-    starts = np.concatenate(([0], *per_row)).cumsum().astype(np.int32)
-    return np.concatenate(values), np.concatenate(columns), starts, scale
-
-
 def fit_joint(
     X: sp.csr_matrix,
     labels: Mapping[str, Sequence[Any]],
@@ -455,10 +425,10 @@ def fit_joint(
     coef = np.hstack([scores.coef for scores in fitted.scores])
     fitted.scores.clear()  # in closed form a gigabyte of a large desk
     if coef.size > options.max_weights:  # what is dropped is missing from new questions' scores: so it must be here
-        lost = _lost(X, fitted, _largest_shares(calibrated), options.max_weights)
+        lost = lost_by(X, fitted, _largest_shares(calibrated), options.max_weights)
         held_out = [scores + lost for scores in held_out]
         calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
-    kept, columns, starts, scale = _compress(X, coef, _largest_shares(calibrated), options.max_weights)
+    kept, columns, starts, scale = compress(X, coef, _largest_shares(calibrated), options.max_weights)
     return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
 
 
@@ -468,20 +438,6 @@ def _largest_shares(classifier: JointClassifier) -> Floats:
     for of_block, shares in classifier._weighted_parts:
         np.maximum.at(share, of_block, shares)
     return share
-
-
-def _lost(X: sp.csr_matrix, fitted: Fitted, share: Floats, max_weights: int) -> Floats:
-    """Return what dropping weights does to the scores of rows that were left out, (n_rows, n_columns)."""
-    lost = np.zeros((X.shape[0], len(share)), np.float32)
-    for fold in fitted.folds():
-        coef = np.hstack(fold.coef)
-        kept, columns, starts, scale = _compress(X, coef, share, max_weights)
-        left = sp.csr_matrix((kept * scale[columns], columns.astype(np.int32), starts), shape=coef.shape)
-        ends = np.cumsum([part.shape[1] for part in fold.coef])
-        for rows, end, part in zip(fold.rows, ends.tolist(), fold.coef, strict=True):
-            block = slice(end - part.shape[1], end)
-            lost[rows, block] = (X[rows] @ left[:, block]).toarray() - X[rows] @ part
-    return lost
 
 
 def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) -> tuple[list[Any], Codes]:
