@@ -52,7 +52,7 @@ class TrainingOptions:
         See `triage.features.QuestionVectorizer`; None takes 2048 landmarks and a weight of 0.7 with several targets,
         1024 and 1.5 with one.
     unmarked_copies : bool or None
-        Whether each question with diacritics, and every second of further examples with some, is trained on once more
+        Whether each question with diacritics, and every third of further examples with some, is trained on once more
         without; None where a fifth of the texts have some.
     name_classes : bool
         Whether the names of classes are trained on as texts: the taxonomy's topics with their typical matters, or
