@@ -223,9 +223,10 @@ ECE 0.039 and 0.063. With the first 2,984 and 3,273 of them, and before question
 p_reuse, 80.4 and 91.5, 97.1 and 94.4; 94.0 and 94.5; 0.014 and 0.039; 65.8 and 66 of 100 re-asks were routed to reuse,
 and of the questions without an answer 20.8 and 38. That these shall teach was chosen on split `valid`, where of 31
 (land) and 143 such questions 19 and 28 of 100 were routed before, 13 and 8 after. Before outcomes were of kinds by
-jurisdiction, and before 2,265 and 1,619 further questions without a matter: 81.9 and 88.7, 96.4 and 95.8; 94.3 and 94.8;
-0.034 and 0.036; 59 and 74 of 100 routed, 94 and 96 of 100 of these right; 10 and 28 without an answer routed. Before the
-hard ones: 85.9, 95.8, 94.5 and 0.042 at land; 57 and 73 of 100 routed, 96 and 96 right, 9 and 26 without an answer.
+jurisdiction, and before 2,265 and 1,619 further questions without a matter: 81.9 and 88.7, 96.4 and 95.8; 94.3 and
+94.8; 0.034 and 0.036; 59 and 74 of 100 routed, 94 and 96 of 100 of these right; 10 and 28 without an answer routed.
+Before the hard ones: 85.9, 95.8, 94.5 and 0.042 at land; 57 and 73 of 100 routed, 96 and 96 right, 9 and 26 without an
+answer.
 """
 
 
