@@ -4,7 +4,7 @@ from triage.classifier.calibration import fit_weights, saturate, softmax
 from triage.classifier.joint import JointClassifier, JointOptions, fit_joint
 from triage.classifier.label import LabelClassifier
 from triage.classifier.outcomes import Outcomes
-from triage.classifier.scores import LOSSES, Scores, fit_scores, fit_squared_error, fit_squared_hinge, gram_matrix
+from triage.classifier.scores import LOSSES, fit_scores, fit_squared_error, fit_squared_hinge, gram_matrix
 
 __all__ = [
     "LOSSES",
@@ -12,7 +12,6 @@ __all__ = [
     "JointOptions",
     "LabelClassifier",
     "Outcomes",
-    "Scores",
     "fit_joint",
     "fit_scores",
     "fit_squared_error",

@@ -400,8 +400,7 @@ def fit_joint(
         raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
     group_of = [np.unique(groups, return_inverse=True)[1] for groups in groupings] or [np.arange(X.shape[0])]
     fitted = fit_scores(X, block_codes, sizes, group_of, vars(options), sample_weight)
-    held_out = [np.hstack(parts) for parts in zip(*(scores.held_out for scores in fitted.scores), strict=True)]
-    intercept = np.concatenate([scores.intercept for scores in fitted.scores]).astype(np.float32)
+    held_out = list(fitted.held_out)
     classifier = JointClassifier(
         classes=classes,
         blocks=blocks,
@@ -409,8 +408,8 @@ def fit_joint(
         values=np.zeros(0, np.int8),
         columns=np.zeros(0, np.uint16),
         starts=np.zeros(X.shape[1] + 1, np.int32),
-        scale=np.ones(len(intercept), np.float32),
-        intercept=intercept,
+        scale=np.ones(sum(sizes), np.float32),
+        intercept=fitted.intercept,
         shares=np.array([[1.0] * (len(blocks) - 1) + [4.0]]),
         constants=np.zeros(1),
         temperatures=np.ones(len(classes)),
@@ -422,13 +421,12 @@ def fit_joint(
     calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
     if options.max_weights is None:
         return calibrated, held_out
-    coef = np.hstack([scores.coef for scores in fitted.scores])
-    fitted.scores.clear()  # in closed form a gigabyte of a large desk
-    if coef.size > options.max_weights:  # what is dropped is missing from new questions' scores: so it must be here
+    if X.shape[1] * sum(sizes) > options.max_weights:
+        # What is dropped is missing from new questions' scores: so it must be missing here.
         lost = lost_by(X, fitted, _largest_shares(calibrated), options.max_weights)
         held_out = [scores + lost for scores in held_out]
         calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
-    kept, columns, starts, scale = compress(X, coef, _largest_shares(calibrated), options.max_weights)
+    kept, columns, starts, scale = compress(X, fitted.coef(), _largest_shares(calibrated), options.max_weights)
     return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
 
 

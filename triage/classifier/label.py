@@ -97,8 +97,7 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"labels must be of at least two classes, got one class in {len(y)} rows")
         group_of = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
         fitted = fit_scores(sp.csr_matrix(X), [codes], [len(self.classes_)], [group_of], self.get_params())
-        (scores,) = fitted.scores
-        self.coef_, self.intercept_, (self.held_out_scores_,) = scores.coef, scores.intercept, scores.held_out
+        self.coef_, self.intercept_, (self.held_out_scores_,) = fitted.coef(), fitted.intercept, fitted.held_out
         right = codes[:, None] == np.arange(len(self.classes_))
         self.temperature_ = float(fit_weights([self.held_out_scores_], [right], [4.0])[0][0, 0])
         return self

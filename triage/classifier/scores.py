@@ -31,23 +31,6 @@ _ROW_BLOCK = 1024
 
 
 @dataclass(frozen=True)
-class Scores:
-    """A fitted block of linear scores.
-
-    Attributes
-    ----------
-    coef : float32 array of shape (n_features, n_classes)
-    intercept : float32 array of shape (n_classes,)
-    held_out : tuple of float32 arrays of shape (n_rows, n_classes)
-        Score of every training row by a model that has not seen its group, one array a grouping.
-    """
-
-    coef: Floats
-    intercept: Floats
-    held_out: tuple[Floats, ...]
-
-
-@dataclass(frozen=True)
 class Fold:
     """What was learnt without some of the rows.
 
@@ -55,27 +38,35 @@ class Fold:
     ----------
     rows : list of intp arrays
         The rows left out, one array a block.
-    coef : list of float32 arrays of shape (n_features, n_classes)
-        One a block.
+    coef : float32 array of shape (n_features, n_columns)
     """
 
     rows: list[Codes]
-    coef: list[Floats]
+    coef: Floats
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Blocks of linear scores fitted together.
+    """Blocks of linear scores fitted together; their columns stand beside each other.
 
     Attributes
     ----------
-    scores : list of Scores
-        One a block.
+    sizes : list of int
+        Columns of each block, one a class.
+    intercept : float32 array of shape (n_columns,)
+    held_out : tuple of float32 arrays of shape (n_rows, n_columns)
+        Score of every training row by a model that has not seen its group, one array a grouping.
+    coef : callable
+        Returns the coefficients, float32 of shape (n_features, n_columns): a gigabyte of a large desk, so they are
+        only made when asked for.
     folds : callable
-        Yields each `Fold`, by the last grouping; a fold of all blocks is as large as the coefficients.
+        Yields each `Fold`, by the last grouping.
     """
 
-    scores: list[Scores]
+    sizes: list[int]
+    intercept: Floats
+    held_out: tuple[Floats, ...]
+    coef: Callable[[], Floats]
     folds: Callable[[], Iterator[Fold]]
 
 
@@ -100,7 +91,8 @@ def gram_matrix(X: sp.csr_matrix) -> Floats:
     columns = np.flatnonzero(common)
     for start in range(0, len(columns), 4096):
         dense = by_column[:, columns[start : start + 4096]].toarray().astype(np.float32)
-        gram += dense @ dense.T
+        for row in range(0, len(gram), _ROW_BLOCK):
+            gram[row : row + _ROW_BLOCK] += dense[row : row + _ROW_BLOCK] @ dense.T
     return gram
 
 
@@ -111,6 +103,39 @@ def _mirror(matrix: Floats) -> None:
         corner = np.triu(matrix[rows, rows])
         matrix[rows, rows] = corner + np.triu(corner, 1).T
         matrix[rows.stop :, rows] = matrix[rows, rows.stop :].T
+
+
+class _Inverse:
+    """What the inverse of a matrix would be of some of its rows alone (Schur complement), without a copy of it.
+
+    Parameters
+    ----------
+    whole : float32 array of shape (n, n)
+        The inverse of all rows, symmetric.
+    rows : intp array of shape (n_rows,)
+    """
+
+    def __init__(self, whole: Floats, rows: Codes) -> None:
+        others = np.setdiff1d(np.arange(len(whole)), rows)
+        self._whole, self._rows = whole, rows
+        self._between = whole[np.ix_(rows, others)]
+        self._solved = np.linalg.solve(whole[np.ix_(others, others)], self._between.T).T
+
+    def square(self, members: Codes) -> Floats:
+        """Return the part of some of the rows."""
+        rows = self._rows[members]
+        part: Floats = self._whole[np.ix_(rows, rows)] - self._between[members] @ self._solved[members].T
+        return part
+
+    def times(self, columns: Floats, members: Codes | None = None) -> Floats:
+        """Return the product with columns that are 0 but for some of the rows, or with columns of all rows."""
+        members = np.arange(len(self._rows)) if members is None else members
+        product = np.zeros((len(self._whole), columns.shape[1]), np.float32)
+        for start in range(0, len(members), _ROW_BLOCK):
+            some = slice(start, start + _ROW_BLOCK)
+            product += self._whole[self._rows[members[some]]].T @ columns[some]
+        of_rows: Floats = product[self._rows] - self._between @ (self._solved[members].T @ columns)
+        return of_rows
 
 
 def _signs(codes: Codes, n_classes: int) -> Floats:
@@ -172,87 +197,69 @@ def fit_squared_error(
         raise ValueError(
             f"loss='squared_error' takes at most {_MAX_ROWS_CLOSED_FORM} rows, got {n_rows}; use loss='squared_hinge'"
         )
-    inverse = gram_matrix(X)
-    inverse[np.diag_indices(n_rows)] += 1 / (2 * C) if sample_weight is None else 1 / (2 * C * sample_weight)
-    factor, failed = scipy.linalg.lapack.spotrf(inverse.T, lower=0, overwrite_a=1)
+    gram = gram_matrix(X)
+    gram[np.diag_indices(n_rows)] += 1 / (2 * C) if sample_weight is None else 1 / (2 * C * sample_weight)
+    factor, failed = scipy.linalg.lapack.spotrf(gram.T, lower=0, overwrite_a=1)
     if failed:
         raise ValueError(f"the rows are too alike for C={C}; lower C")
-    inverse, _ = scipy.linalg.lapack.spotri(factor, lower=0, overwrite_c=1)
-    _mirror(inverse)
-    inverse = inverse.T  # the same, row by row in memory
-    fitted: list[Scores | None] = [None] * len(codes)
-    transposed = X.T.tocsr()
+    whole, _ = scipy.linalg.lapack.spotri(factor, lower=0, overwrite_c=1)
+    _mirror(whole)
+    whole = whole.T  # the same, row by row in memory
+    ends = np.cumsum(sizes)
+    intercept = np.empty(ends[-1], np.float32)
+    held_out = tuple(np.empty((n_rows, ends[-1]), np.float32) for _ in groupings)
     solved = []
     # Blocks that know the labels of the same rows are solved together.
     for pattern in sorted({(code >= 0).tobytes() for code in codes}):
         blocks = [block for block, code in enumerate(codes) if (code >= 0).tobytes() == pattern]
+        columns = np.concatenate([np.arange(ends[block] - sizes[block], ends[block]) for block in blocks])
         rows = np.flatnonzero(np.frombuffer(pattern, bool))
         signs = np.hstack([_signs(codes[block][rows], sizes[block]) for block in blocks])
         mean = signs.mean(0) if sample_weight is None else sample_weight[rows] @ signs / sample_weight[rows].sum()
-        own = _without_other_rows(inverse, rows)
-        weights = own @ (signs - mean)
-        solved.append((blocks, rows, own, weights))
-        held_out = []
-        for groups in groupings:
-            without = np.full((n_rows, signs.shape[1]), mean, np.float32)
+        inverse = _Inverse(whole, rows)
+        weights = inverse.times(signs - mean)
+        solved.append((columns, rows, inverse, weights))
+        intercept[columns] = mean
+        for groups, scores in zip(groupings, held_out, strict=True):
+            without = np.full((n_rows, len(columns)), mean, np.float32)
             without[rows] = signs
             order = np.argsort(groups[rows], kind="stable")
             for members in np.split(order, np.flatnonzero(np.diff(groups[rows][order])) + 1):
-                without[rows[members]] -= np.linalg.solve(own[np.ix_(members, members)], weights[members])
-            held_out.append(without)
-        parts = zip(
-            _by_block(_coefficients(transposed, rows, weights), blocks, sizes),
-            _by_block(mean, blocks, sizes),
-            zip(*(_by_block(part, blocks, sizes) for part in held_out), strict=True),
-            strict=True,
-        )
-        for block, (coef, intercept, out) in zip(blocks, parts, strict=True):
-            fitted[block] = Scores(coef, intercept, out)
+                without[rows[members]] -= np.linalg.solve(inverse.square(members), weights[members])
+            scores[:, columns] = without
+
+    transposed = X.T.tocsr()
+
+    def coefficients(parts: Sequence[tuple[Codes, Codes, Floats]]) -> Floats:
+        """Return the weights of features from those of rows, some columns at a time."""
+        coef = np.empty((X.shape[1], ends[-1]), np.float32)
+        for columns, rows, weights in parts:
+            for start in range(0, len(columns), _COLUMN_BLOCK):
+                some = slice(start, start + _COLUMN_BLOCK)
+                of_all = np.zeros((n_rows, len(columns[some])), np.float32)
+                of_all[rows] = weights[:, some]
+                coef[:, columns[some]] = transposed @ of_all
+        return coef
 
     def folds() -> Iterator[Fold]:
         n_groups = int(groupings[-1].max(initial=0)) + 1
         fold_of = (np.random.default_rng(seed).permutation(n_groups) % n_folds)[groupings[-1]]
         for fold in range(n_folds):
-            out = np.flatnonzero(fold_of == fold)
-            coefs: list[Floats] = [np.zeros((0, 0), np.float32)] * len(codes)
-            for blocks, rows, own, weights in solved:
+            parts = []
+            for columns, rows, inverse, weights in solved:
                 members = np.flatnonzero(fold_of[rows] == fold)
-                less = weights - own[:, members] @ np.linalg.solve(own[np.ix_(members, members)], weights[members])
+                less = weights - inverse.times(np.linalg.solve(inverse.square(members), weights[members]), members)
                 less[members] = 0
-                for block, coef in zip(
-                    blocks, _by_block(_coefficients(transposed, rows, less), blocks, sizes), strict=True
-                ):
-                    coefs[block] = coef
-            yield Fold([out] * len(codes), coefs)
+                parts.append((columns, rows, less))
+            yield Fold([np.flatnonzero(fold_of == fold)] * len(codes), coefficients(parts))
 
-    return Fitted([scores for scores in fitted if scores is not None], folds)
-
-
-def _coefficients(transposed: sp.csr_matrix, rows: Codes, weights: Floats) -> Floats:
-    """Return the weights of features from those of rows, some columns at a time."""
-    of_all = np.zeros((transposed.shape[1], weights.shape[1]), np.float32)
-    of_all[rows] = weights
-    return np.hstack(
-        [
-            transposed @ np.ascontiguousarray(of_all[:, start : start + _COLUMN_BLOCK])
-            for start in range(0, weights.shape[1], _COLUMN_BLOCK)
-        ]
+    return Fitted(
+        list(sizes),
+        intercept,
+        held_out,
+        lambda: coefficients([(columns, rows, weights) for columns, rows, _, weights in solved]),
+        folds,
     )
-
-
-def _by_block(columns: Floats, blocks: Sequence[int], sizes: Sequence[int]) -> list[Floats]:
-    """Cut the columns of some blocks, the last axis, into those of each."""
-    return np.split(columns, np.cumsum([sizes[block] for block in blocks])[:-1], axis=-1)
-
-
-def _without_other_rows(inverse: Floats, rows: Codes) -> Floats:
-    """Return what the inverse of a matrix would be of `rows` alone (Schur complement)."""
-    if len(rows) == len(inverse):
-        return inverse
-    others = np.setdiff1d(np.arange(len(inverse)), rows)
-    between = inverse[np.ix_(others, rows)]
-    own: Floats = inverse[np.ix_(rows, rows)] - between.T @ np.linalg.solve(inverse[np.ix_(others, others)], between)
-    return own
 
 
 def _fit_svm(
@@ -330,23 +337,26 @@ def fit_squared_hinge(
         )
         for (_, block, _), kept in zip(tasks, rows, strict=True)
     )
-    held_out = [[np.empty((X.shape[0], size), np.float32) for size in sizes] for _ in groupings]
+    ends = np.cumsum(sizes)
+    held_out = tuple(np.empty((X.shape[0], ends[-1]), np.float32) for _ in groupings)
     for (place, block, fold), (coef, intercept) in zip(tasks, fitted, strict=True):
         if place is not None:
             out = np.flatnonzero(folds[place][block] == fold)
-            held_out[place][block][out] = X[out] @ coef + intercept
-    scores = [
-        Scores(coef, intercept, tuple(part[block] for part in held_out))
-        for block, (coef, intercept) in enumerate(fitted[: len(codes)])
-    ]
+            held_out[place][out, ends[block] - sizes[block] : ends[block]] = X[out] @ coef + intercept
 
     def left_out() -> Iterator[Fold]:
         last = fitted[-n_folds * len(codes) :]
         for fold in range(n_folds):
             coefs = [coef for coef, _ in last[fold * len(codes) : (fold + 1) * len(codes)]]
-            yield Fold([np.flatnonzero(dealt == fold) for dealt in folds[-1]], coefs)
+            yield Fold([np.flatnonzero(dealt == fold) for dealt in folds[-1]], np.hstack(coefs))
 
-    return Fitted(scores, left_out)
+    return Fitted(
+        list(sizes),
+        np.concatenate([intercept for _, intercept in fitted[: len(codes)]]),
+        held_out,
+        lambda: np.hstack([coef for coef, _ in fitted[: len(codes)]]),
+        left_out,
+    )
 
 
 def fit_scores(
