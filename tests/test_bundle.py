@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import triage.bundle
+import triage.bundle.saving
 from triage.bundle import FORMAT, Contents, load_bundle, save_bundle
 from triage.errors import BundleError
 
@@ -525,7 +525,7 @@ def test_full_disk_leaves_the_old_bundle(saved: Path, monkeypatch: pytest.Monkey
         raise full
 
     if call == "write":
-        monkeypatch.setattr(triage.bundle, "write_file", fail)
+        monkeypatch.setattr(triage.bundle.saving, "write_file", fail)
     elif call == "fsync":
         monkeypatch.setattr(os, "fsync", fail)
     else:
