@@ -94,7 +94,10 @@ def side_wrong(triager: triage.Triager, rows: pd.DataFrame, conflict: pd.Series[
     return wrong
 
 
-def desk_rows(name: str, part: str, found: pd.DataFrame, musts: Musts) -> Iterator[Row]:
+def desk_rows(
+    name: str, part: str, found: pd.DataFrame, musts: Musts, core: pd.DataFrame | None = None
+) -> Iterator[Row]:
+    """Hold what a desk decided against the musts; some also against the same recipe without matters."""
     said = f"{name}, {part}"
     has = found["true_matter_id"] != ""
     baseline = DESK_BASELINE[name]["authors" if "author" in part else "test"]
@@ -103,21 +106,16 @@ def desk_rows(name: str, part: str, found: pd.DataFrame, musts: Musts) -> Iterat
     for target, over, aim in zip(("jurisdiction", "route"), musts.over_baseline, musts.aim, strict=True):
         value = float(found[f"{target}_right"].mean())
         yield Row(f"{said}: {target}", value, baseline[target], baseline[target] + over, aim)
-    yield Row(f"{said}: topic", float(found["topic_right"].mean()), None, None, 0.94)
-    yield Row(f"{said}: route, no matter ({(~has).sum()})", float(found.loc[~has, "route_right"].mean()))
+    for target, rows, what in (("topic", found.index, "topic"), ("route", found.index[~has], "route, no matter")):
+        value = float(found.loc[rows, f"{target}_right"].mean())
+        of_core = None if core is None else float(core.loc[rows, f"{target}_right"].mean())
+        aim = 0.94 if target == "topic" else None if of_core is None else of_core + 0.05
+        beside = "" if core is None else "; beside: the core"
+        yield Row(f"{said}: {what} ({len(rows)}){beside}", value, of_core, of_core, aim)
     yield Row(f"{said}: none told from a matter, AUROC", float(roc_auc_score(~has, found["none"])), None, 0.80, 0.92)
     for target in MEASURED:
         sure, right = found[f"{target}_sure"], found[f"{target}_right"]
         yield calibration_row(f"{said}: ECE of {target.removesuffix('_id')}", sure, right, 0.05)
-
-
-def core_rows(name: str, part: str, found: pd.DataFrame, core: pd.DataFrame) -> Iterator[Row]:
-    """Hold topics, and the routes of questions without a matter, against the same recipe without matters."""
-    none = found["true_matter_id"] == ""
-    for target, rows, what in (("topic", found.index, "topic"), ("route", found.index[none], "route, no matter")):
-        of_core = float(core.loc[rows, f"{target}_right"].mean())
-        value = float(found.loc[rows, f"{target}_right"].mean())
-        yield Row(f"{name}, {part}: {what} ({len(rows)}); beside: the core", value, of_core, of_core)
 
 
 def conflict_rows(name: str, part: str, found: pd.DataFrame) -> Iterator[Row]:
@@ -195,8 +193,7 @@ def measure(name: str, validation: bool) -> Iterator[Row]:
         core = train_desk(name, inside.drop(columns="matter_id"), Path(folder))
     part = f"{split} split"
     found = answer(triager, outside)
-    yield from desk_rows(name, part, found, TEST)
-    yield from core_rows(name, part, found, answer(core, outside))
+    yield from desk_rows(name, part, found, TEST, answer(core, outside))
     yield from conflict_rows(name, part, found)
     hidden = withheld(name, inside, outside)
     said = f"{name}, {part}: a quarter of the matters withheld ({len(hidden)})"
@@ -221,8 +218,7 @@ def measure(name: str, validation: bool) -> Iterator[Row]:
         say(f"  {name}, without {', '.join(authors)} ({len(outside)}): route {parts[-1]['route_right'].mean():.3f}")
     part = LEFT_OUT[name]
     found = pd.concat(parts)
-    yield from desk_rows(name, part, found, AUTHORS)
-    yield from core_rows(name, part, found, pd.concat(cores))
+    yield from desk_rows(name, part, found, AUTHORS, pd.concat(cores))
     yield from style_rows(name, part, found["topic_right"], questions.loc[found.index, "style"], {})
     yield from conflict_rows(name, part, found)
     n, n_found, n_right = dated.tolist()
