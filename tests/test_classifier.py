@@ -349,9 +349,9 @@ def test_rows_of_unknown_class_hardly_move_the_others(loss):
 
 
 def test_too_many_rows_for_the_closed_form_are_refused():
-    X = sp.csr_matrix((26_001, 2), dtype=np.float32)
-    codes = np.arange(26_001) % 2
-    with pytest.raises(ValueError, match="takes at most 26000 rows, got 26001; use loss='squared_hinge'"):
+    X = sp.csr_matrix((32_001, 2), dtype=np.float32)
+    codes = np.arange(32_001) % 2
+    with pytest.raises(ValueError, match="takes at most 32000 rows, got 32001; use loss='squared_hinge'"):
         fit_squared_error(X, [codes], [2], 1.0, [codes])
 
 

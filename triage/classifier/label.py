@@ -24,7 +24,7 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     loss : {"squared_hinge", "squared_error"}, default="squared_hinge"
-        Hinge: scikit-learn's LinearSVC. Error: closed form, at most 26,000 rows; better where classes
+        Hinge: scikit-learn's LinearSVC. Error: closed form, at most 32,000 rows; better where classes
         are many and examples few.
     C : float, default=3.0
         Inverse strength of regularisation.

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Codes = npt.NDArray[np.intp]
 
 LOSSES = ("squared_error", "squared_hinge")
-_MAX_ROWS_CLOSED_FORM = 26_000  # the Gram matrix of so many rows takes 2.7 GB
+_MAX_ROWS_CLOSED_FORM = 32_000  # the Gram matrix of so many rows takes 4.1 GB
 _DENSE_SHARE = 0.02  # columns in more than this share of rows are multiplied densely
 _COLUMN_BLOCK = 64
 _ROW_BLOCK = 1024
