@@ -336,6 +336,34 @@ def test_blocks_are_fitted_as_if_each_were_alone():
         assert together.held_out[0][:, columns] == pytest.approx(alone.held_out[0], abs=1e-4)
 
 
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("block_rows", [1024, 7])
+def test_a_block_known_of_some_rows_is_fitted_as_of_those_alone(monkeypatch, block_rows, weighed):
+    monkeypatch.setattr("triage.classifier.scores._ROW_BLOCK", block_rows)
+    X, codes = clusters(60)
+    topics = np.where(np.arange(60) % 4 == 0, -1, codes)
+    places = np.where(np.arange(60) % 3 == 1, -1, np.arange(60) % 2)
+    groupings = [np.arange(60), np.arange(60) // 5]  # the last group is known in every block, so folds are dealt alike
+    weight = np.where(np.arange(60) % 5 == 0, 3, 1).astype(np.float32)
+    known = [(topics, 3), (codes, 3), (places, 2), (topics, 3)]
+
+    def fit(rows, blocks):
+        weights = weight[rows] if weighed else None
+        codes, sizes = [code[rows] for code, _ in blocks], [size for _, size in blocks]
+        return fit_squared_error(X[rows], codes, sizes, 2.0, [by[rows] for by in groupings], sample_weight=weights)
+
+    together, end = fit(np.arange(60), known), 0
+    for code, size in known:
+        columns, rows = slice(end, end + size), np.flatnonzero(code >= 0)
+        alone, end = fit(rows, [(code, size)]), end + size
+        assert together.intercept[columns] == pytest.approx(alone.intercept, abs=1e-6)
+        assert together.coef()[:, columns] == pytest.approx(alone.coef(), abs=1e-4)
+        for ours, theirs in zip(together.held_out, alone.held_out, strict=True):
+            assert ours[rows, columns] == pytest.approx(theirs, abs=1e-4)
+        for fold, other in zip(together.folds(), alone.folds(), strict=True):
+            assert fold.coef[:, columns] == pytest.approx(other.coef, abs=1e-4)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_rows_of_unknown_class_hardly_move_the_others(loss):
     X, codes = clusters(60)

@@ -94,10 +94,8 @@ def side_wrong(triager: triage.Triager, rows: pd.DataFrame, conflict: pd.Series[
     return wrong
 
 
-def desk_rows(
-    name: str, part: str, found: pd.DataFrame, musts: Musts, core: pd.DataFrame | None = None
-) -> Iterator[Row]:
-    """Hold what a desk decided against the musts; some also against the same recipe without matters."""
+def desk_rows(name: str, part: str, found: pd.DataFrame, musts: Musts, core: pd.DataFrame) -> Iterator[Row]:
+    """Hold what a desk decided against the musts, some of them what the same recipe without matters decides."""
     said = f"{name}, {part}"
     has = found["true_matter_id"] != ""
     baseline = DESK_BASELINE[name]["authors" if "author" in part else "test"]
@@ -106,12 +104,11 @@ def desk_rows(
     for target, over, aim in zip(("jurisdiction", "route"), musts.over_baseline, musts.aim, strict=True):
         value = float(found[f"{target}_right"].mean())
         yield Row(f"{said}: {target}", value, baseline[target], baseline[target] + over, aim)
-    for target, rows, what in (("topic", found.index, "topic"), ("route", found.index[~has], "route, no matter")):
-        value = float(found.loc[rows, f"{target}_right"].mean())
-        of_core = None if core is None else float(core.loc[rows, f"{target}_right"].mean())
-        aim = 0.94 if target == "topic" else None if of_core is None else of_core + 0.05
-        beside = "" if core is None else "; beside: the core"
-        yield Row(f"{said}: {what} ({len(rows)}){beside}", value, of_core, of_core, aim)
+    none = found.index[~has]
+    for target, rows, what in (("topic", found.index, "topic"), ("route", none, "route, no matter")):
+        value, of_core = (float(frame.loc[rows, f"{target}_right"].mean()) for frame in (found, core))
+        aim = 0.94 if target == "topic" else of_core + 0.05
+        yield Row(f"{said}: {what} ({len(rows)}); beside: the core", value, of_core, of_core, aim)
     yield Row(f"{said}: none told from a matter, AUROC", float(roc_auc_score(~has, found["none"])), None, 0.80, 0.92)
     for target in MEASURED:
         sure, right = found[f"{target}_sure"], found[f"{target}_right"]

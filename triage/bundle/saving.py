@@ -1,4 +1,4 @@
-"""Saving and loading a bundle: every file named by the manifest, every byte checked before any of it is used."""
+"""Saving and loading a bundle: the manifest, and the files that it names."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ def save_bundle(
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> contents = Contents({"threshold": 0.8}, {"features.idf": np.ones(3)}, {"questions": [{"id": 7}]}, {}, "ab12")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     saved = save_bundle(folder + "/desk", contents)
@@ -117,6 +118,7 @@ def load_bundle(path: str | Path) -> tuple[Contents, dict[str, Any]]:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = save_bundle(folder + "/bundle", Contents({}, {"weights": np.arange(3)}, {}, {}, "ab12"))
     ...     contents, manifest = load_bundle(folder)

@@ -4,10 +4,11 @@ from triage.classifier.calibration import fit_weights, saturate, softmax
 from triage.classifier.joint import JointClassifier, JointOptions, fit_joint
 from triage.classifier.label import LabelClassifier
 from triage.classifier.outcomes import Outcomes
-from triage.classifier.scores import LOSSES, fit_scores, fit_squared_error, fit_squared_hinge, gram_matrix
+from triage.classifier.scores import LOSSES, Fitted, fit_scores, fit_squared_error, fit_squared_hinge, gram_matrix
 
 __all__ = [
     "LOSSES",
+    "Fitted",
     "JointClassifier",
     "JointOptions",
     "LabelClassifier",

@@ -23,7 +23,7 @@ def compress(
         moves *= typical[:, None]
         moves *= share
         moves = moves.ravel()
-        moves.partition(n_dropped - 1)  # in place: there are as many as weights, a gigabyte of a large desk
+        moves.partition(n_dropped - 1)  # in place: there are as many as weights
         most_dropped = moves[n_dropped - 1]
         del moves
     scale = np.maximum(np.abs(coef).max(0), 1e-12).astype(np.float32) / 127
@@ -50,5 +50,5 @@ def lost_by(X: sp.csr_matrix, fitted: Fitted, share: Floats, max_weights: int) -
         for rows, end, size in zip(fold.rows, ends.tolist(), fitted.sizes, strict=True):
             block = slice(end - size, end)
             lost[rows, block] = (X[rows] @ left[:, block]).toarray() - X[rows] @ fold.coef[:, block]
-        del fold  # as large as the coefficients
+        del fold  # before the next is made
     return lost

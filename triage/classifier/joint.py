@@ -40,7 +40,7 @@ class JointOptions:
     C : float
         Inverse strength of regularisation.
     n_folds : int
-        Folds of the held-out scores (squared hinge only).
+        Folds of the held-out scores (squared hinge), and of what dropped weights take from them.
     max_weights : int or None
         Weights kept, those that move scores most; the rest become 0. None keeps none: for held-out scores alone.
     n_jobs : int or None

@@ -55,7 +55,8 @@ class Fitted:
         Columns of each block, one a class.
     intercept : float32 array of shape (n_columns,)
     held_out : tuple of float32 arrays of shape (n_rows, n_columns)
-        Score of every training row by a model that has not seen its group, one array a grouping.
+        Score of every training row by a model that has not seen its group, one array a grouping. (In closed form, of
+        a row whose label is not known the mean.)
     coef : callable
         Returns the coefficients, float32 of shape (n_features, n_columns): a gigabyte of a large desk, so they are
         only made when asked for.
@@ -106,35 +107,45 @@ def _mirror(matrix: Floats) -> None:
 
 
 class _Inverse:
-    """What the inverse of a matrix would be of some of its rows alone (Schur complement), without a copy of it.
+    """What the inverse of a matrix would be of some of its rows alone, from the inverse of all.
+
+    By the Schur complement, ``whole[rows, rows] - half @ half.T`` with ``half`` of shape (n_rows, n_others): of no part
+    is there a copy.
 
     Parameters
     ----------
     whole : float32 array of shape (n, n)
-        The inverse of all rows, symmetric.
+        The inverse of all rows, symmetric and positive definite.
     rows : intp array of shape (n_rows,)
     """
 
     def __init__(self, whole: Floats, rows: Codes) -> None:
         others = np.setdiff1d(np.arange(len(whole)), rows)
         self._whole, self._rows = whole, rows
-        self._between = whole[np.ix_(rows, others)]
-        self._solved = np.linalg.solve(whole[np.ix_(others, others)], self._between.T).T
+        self._half = np.zeros((len(rows), 0), np.float32)
+        if len(others):
+            factor = np.linalg.cholesky(whole[np.ix_(others, others)])
+            between = whole[np.ix_(others, rows)]
+            self._half = scipy.linalg.solve_triangular(factor, between, lower=True, overwrite_b=True).T
 
     def square(self, members: Codes) -> Floats:
         """Return the part of some of the rows."""
         rows = self._rows[members]
-        part: Floats = self._whole[np.ix_(rows, rows)] - self._between[members] @ self._solved[members].T
+        part: Floats = self._whole[np.ix_(rows, rows)]
+        half = self._half[members]
+        if half.size:
+            part -= half @ half.T
         return part
 
     def times(self, columns: Floats, members: Codes | None = None) -> Floats:
         """Return the product with columns that are 0 but for some of the rows, or with columns of all rows."""
-        members = np.arange(len(self._rows)) if members is None else members
+        rows, half = (self._rows, self._half) if members is None else (self._rows[members], self._half[members])
         product = np.zeros((len(self._whole), columns.shape[1]), np.float32)
-        for start in range(0, len(members), _ROW_BLOCK):
+        for start in range(0, len(rows), _ROW_BLOCK):
             some = slice(start, start + _ROW_BLOCK)
-            product += self._whole[self._rows[members[some]]].T @ columns[some]
-        of_rows: Floats = product[self._rows] - self._between @ (self._solved[members].T @ columns)
+            product += self._whole[rows[some]].T @ columns[some]
+        of_rows: Floats = product[self._rows]
+        of_rows -= self._half @ (half.T @ columns)
         return of_rows
 
 
@@ -190,7 +201,8 @@ def fit_squared_error(
     With ``H`` the inverse of ``X X' + ridge I`` (for a row of weight w, ``ridge / w``) and ``a = H (Y - mean)``, the
     error that the rows of group ``g`` make when they are held out is ``inv(H[g, g]) a[g]`` (Rifkin and Lippert, "Notes
     on Regularized Least Squares", 2007, section 4, for one row), and without them ``a`` would be
-    ``a - H[:, g] inv(H[g, g]) a[g]``. Cost: cubic in rows, once for all blocks.
+    ``a - H[:, g] inv(H[g, g]) a[g]``. Cost: cubic in rows, once for all blocks, and
+    in the rows without a label, once for all blocks that lack the same.
     """
     n_rows = X.shape[0]
     if n_rows > _MAX_ROWS_CLOSED_FORM:
