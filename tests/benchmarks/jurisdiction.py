@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from quality import (
+    BESIDE_CORE,
     DESK_BASELINE,
     LEFT_OUT,
     ROOT,
@@ -105,10 +106,10 @@ def desk_rows(name: str, part: str, found: pd.DataFrame, musts: Musts, core: pd.
         value = float(found[f"{target}_right"].mean())
         yield Row(f"{said}: {target}", value, baseline[target], baseline[target] + over, aim)
     none = found.index[~has]
-    for target, rows, what in (("topic", found.index, "topic"), ("route", none, "route, no matter")):
+    for target, rows, what in (("topic", found.index, "topic"), ("route", none, f"route, no matter ({len(none)})")):
         value, of_core = (float(frame.loc[rows, f"{target}_right"].mean()) for frame in (found, core))
         aim = 0.94 if target == "topic" else of_core + 0.05
-        yield Row(f"{said}: {what} ({len(rows)}); beside: the core", value, of_core, of_core, aim)
+        yield Row(f"{said}: {what}{BESIDE_CORE}", value, of_core, of_core, aim)
     yield Row(f"{said}: none told from a matter, AUROC", float(roc_auc_score(~has, found["none"])), None, 0.80, 0.92)
     for target in MEASURED:
         sure, right = found[f"{target}_sure"], found[f"{target}_right"]

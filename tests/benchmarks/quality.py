@@ -47,6 +47,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 # less is trained on, and what is measured is a little lower.
 AUTHOR_PARTS = {"industry-trade": 4}
 LEFT_OUT = {"industry-trade": "leave three or four authors out", "land": "leave one author out"}
+BESIDE_CORE = "; beside: the core"  # in names of rows that stand beside the same recipe without matters
 DESKS = ("industry-trade", "land")
 SHOTS = "10-shot"
 SPLITS = {"banking77": "BANKING77", "clinc150": "CLINC150", "hwu64": "HWU64"}
@@ -403,7 +404,7 @@ def authors_rows(name: str) -> Iterator[Row]:
     """Quote what `jurisdiction.py`, which is to run first, measured with authors left out: it trains the same."""
     path = RESULTS / "jurisdiction.json"
     rows = json.loads(path.read_text("utf-8")).get(name, {}).get("rows", []) if path.is_file() else []
-    said, measured = f"{name}, {LEFT_OUT[name]}", {row["name"]: row for row in rows}
+    said, measured = f"{name}, {LEFT_OUT[name]}", {row["name"].removesuffix(BESIDE_CORE): row for row in rows}
     missing = [target for target in DESK_TITLES if f"{said}: {target}" not in measured]
     if missing:
         say(f"{said}: no {', '.join(missing)}; run jurisdiction.py first")
