@@ -43,8 +43,8 @@ from triage.training import TrainingOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results"
-# A training on industry-trade takes some ten minutes, so its fourteen authors are left out in four parts, not one by one:
-# less is trained on, and what is measured is a little lower.
+# A training on industry-trade takes some ten minutes, so its fourteen authors are left out in four parts, not one by
+# one: less is trained on, and what is measured is a little lower.
 AUTHOR_PARTS = {"industry-trade": 4}
 LEFT_OUT = {"industry-trade": "leave three or four authors out", "land": "leave one author out"}
 BESIDE_CORE = "; beside: the core"  # in names of rows that stand beside the same recipe without matters
