@@ -383,6 +383,12 @@ def test_too_many_rows_for_the_closed_form_are_refused():
         fit_squared_error(X, [codes], [2], 1.0, [codes])
 
 
+def test_rows_too_alike_for_the_closed_form_are_refused():
+    X, codes = sp.csr_matrix(np.repeat(np.eye(4, dtype=np.float32), 5, axis=0)), np.arange(20) % 2
+    with pytest.raises(ValueError, match=r"the rows are too alike for C=100000000\.0; lower C"):
+        fit_squared_error(X, [codes], [2], 1e8, [codes])
+
+
 # --- calibration ------------------------------------------------------------------------------------
 
 
