@@ -43,12 +43,10 @@ def compress(
 def lost_by(X: sp.csr_matrix, fitted: Fitted, share: Floats, max_weights: int) -> Floats:
     """Return what dropping weights does to the scores of rows that were left out, (n_rows, n_columns)."""
     lost = np.zeros((X.shape[0], len(share)), np.float32)
-    ends = np.cumsum(fitted.sizes)
     for fold in fitted.folds():
         kept, columns, starts, scale = compress(X, fold.coef, share, max_weights)
         left = sp.csr_matrix((kept * scale[columns], columns.astype(np.int32), starts), shape=fold.coef.shape)
-        for rows, end, size in zip(fold.rows, ends.tolist(), fitted.sizes, strict=True):
-            block = slice(end - size, end)
+        for rows, block in zip(fold.rows, fitted.columns, strict=True):
             lost[rows, block] = (X[rows] @ left[:, block]).toarray() - X[rows] @ fold.coef[:, block]
         del fold  # before the next is made
     return lost

@@ -51,7 +51,7 @@ class Fitted:
 
     Attributes
     ----------
-    sizes : list of int
+    columns : list of slice
         Columns of each block, one a class.
     intercept : float32 array of shape (n_columns,)
     held_out : tuple of float32 arrays of shape (n_rows, n_columns)
@@ -64,7 +64,7 @@ class Fitted:
         Yields each `Fold`, by the last grouping.
     """
 
-    sizes: list[int]
+    columns: list[slice]
     intercept: Floats
     held_out: tuple[Floats, ...]
     coef: Callable[[], Floats]
@@ -109,8 +109,8 @@ def _mirror(matrix: Floats) -> None:
 class _Inverse:
     """What the inverse of a matrix would be of some of its rows alone, from the inverse of all.
 
-    By the Schur complement, ``whole[rows, rows] - half @ half.T`` with ``half`` of shape (n_rows, n_others): of no part
-    is there a copy.
+    By the Schur complement, ``whole[rows, rows] - half @ half.T`` with ``half`` of shape (n_rows, n_others), which is
+    all that is kept beside `whole`.
 
     Parameters
     ----------
@@ -147,6 +147,12 @@ class _Inverse:
         of_rows: Floats = product[self._rows]
         of_rows -= self._half @ (half.T @ columns)
         return of_rows
+
+
+def _columns(sizes: Sequence[int]) -> list[slice]:
+    """Return the columns of each block, beside each other."""
+    ends = np.cumsum(sizes).tolist()
+    return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
 def _signs(codes: Codes, n_classes: int) -> Floats:
@@ -201,8 +207,8 @@ def fit_squared_error(
     With ``H`` the inverse of ``X X' + ridge I`` (for a row of weight w, ``ridge / w``) and ``a = H (Y - mean)``, the
     error that the rows of group ``g`` make when they are held out is ``inv(H[g, g]) a[g]`` (Rifkin and Lippert, "Notes
     on Regularized Least Squares", 2007, section 4, for one row), and without them ``a`` would be
-    ``a - H[:, g] inv(H[g, g]) a[g]``. Cost: cubic in rows, once for all blocks, and
-    in the rows without a label, once for all blocks that lack the same.
+    ``a - H[:, g] inv(H[g, g]) a[g]``. Cost: cubic in rows, once for all blocks, and in the
+    rows without a label, once for all blocks that lack the same.
     """
     n_rows = X.shape[0]
     if n_rows > _MAX_ROWS_CLOSED_FORM:
@@ -217,14 +223,14 @@ def fit_squared_error(
     whole, _ = scipy.linalg.lapack.spotri(factor, lower=0, overwrite_c=1)
     _mirror(whole)
     whole = whole.T  # the same, row by row in memory
-    ends = np.cumsum(sizes)
-    intercept = np.empty(ends[-1], np.float32)
-    held_out = tuple(np.empty((n_rows, ends[-1]), np.float32) for _ in groupings)
+    columns_of, n_columns = _columns(sizes), sum(sizes)
+    intercept = np.empty(n_columns, np.float32)
+    held_out = tuple(np.empty((n_rows, n_columns), np.float32) for _ in groupings)
     solved = []
     # Blocks that know the labels of the same rows are solved together.
     for pattern in sorted({(code >= 0).tobytes() for code in codes}):
         blocks = [block for block, code in enumerate(codes) if (code >= 0).tobytes() == pattern]
-        columns = np.concatenate([np.arange(ends[block] - sizes[block], ends[block]) for block in blocks])
+        columns = np.concatenate([np.arange(n_columns)[columns_of[block]] for block in blocks])
         rows = np.flatnonzero(np.frombuffer(pattern, bool))
         signs = np.hstack([_signs(codes[block][rows], sizes[block]) for block in blocks])
         mean = signs.mean(0) if sample_weight is None else sample_weight[rows] @ signs / sample_weight[rows].sum()
@@ -244,7 +250,7 @@ def fit_squared_error(
 
     def coefficients(parts: Sequence[tuple[Codes, Codes, Floats]]) -> Floats:
         """Return the weights of features from those of rows, some columns at a time."""
-        coef = np.empty((X.shape[1], ends[-1]), np.float32)
+        coef = np.empty((X.shape[1], n_columns), np.float32)
         for columns, rows, weights in parts:
             for start in range(0, len(columns), _COLUMN_BLOCK):
                 some = slice(start, start + _COLUMN_BLOCK)
@@ -266,7 +272,7 @@ def fit_squared_error(
             yield Fold([np.flatnonzero(fold_of == fold)] * len(codes), coefficients(parts))
 
     return Fitted(
-        list(sizes),
+        columns_of,
         intercept,
         held_out,
         lambda: coefficients([(columns, rows, weights) for columns, rows, _, weights in solved]),
@@ -349,12 +355,12 @@ def fit_squared_hinge(
         )
         for (_, block, _), kept in zip(tasks, rows, strict=True)
     )
-    ends = np.cumsum(sizes)
-    held_out = tuple(np.empty((X.shape[0], ends[-1]), np.float32) for _ in groupings)
+    columns = _columns(sizes)
+    held_out = tuple(np.empty((X.shape[0], sum(sizes)), np.float32) for _ in groupings)
     for (place, block, fold), (coef, intercept) in zip(tasks, fitted, strict=True):
         if place is not None:
             out = np.flatnonzero(folds[place][block] == fold)
-            held_out[place][out, ends[block] - sizes[block] : ends[block]] = X[out] @ coef + intercept
+            held_out[place][out, columns[block]] = X[out] @ coef + intercept
 
     def left_out() -> Iterator[Fold]:
         last = fitted[-n_folds * len(codes) :]
@@ -363,7 +369,7 @@ def fit_squared_hinge(
             yield Fold([np.flatnonzero(dealt == fold) for dealt in folds[-1]], np.hstack(coefs))
 
     return Fitted(
-        list(sizes),
+        columns,
         np.concatenate([intercept for _, intercept in fitted[: len(codes)]]),
         held_out,
         lambda: np.hstack([coef for coef, _ in fitted[: len(codes)]]),
