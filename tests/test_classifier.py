@@ -805,7 +805,7 @@ def test_combinations_with_each_class_have_shares_of_their_own():
         n_classed * (codes[place["level"]] == empty) + min(codes[place["jurisdiction"]], n_classed - 1)
         for codes in [*classifier.combinations, *never_seen]
     ]
-    assert more._kind.tolist() == expected
+    assert more.kind.tolist() == expected
     assert expected[-2:] == [2 * n_classed - 1] * 2
     whole = [kind for kind in expected[:-2] if kind < n_classed]
     places = [place for place, block in enumerate(classifier.blocks) if "topic" in block]

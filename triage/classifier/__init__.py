@@ -1,7 +1,8 @@
 """Matrices to calibrated probabilities: linear scores of labels and of their combinations, read jointly."""
 
 from triage.classifier.calibration import fit_weights, saturate, softmax
-from triage.classifier.joint import JointClassifier, JointOptions, fit_joint
+from triage.classifier.fitting import JointOptions, fit_joint
+from triage.classifier.joint import JointClassifier
 from triage.classifier.label import LabelClassifier
 from triage.classifier.outcomes import Outcomes
 from triage.classifier.scores import LOSSES, Fitted, fit_scores, fit_squared_error, fit_squared_hinge, gram_matrix

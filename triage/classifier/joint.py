@@ -8,52 +8,21 @@ is weighed on held-out scores, which calibrates the probabilities in the same st
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
 import scipy.sparse as sp
 
-from triage.classifier.blocks import Block, Integers, blocks_of, codes_in, places_in, read_blocks, table_of
-from triage.classifier.calibration import fit_weights, saturate, softmax
-from triage.classifier.compression import compress, lost_by
+from triage.classifier.blocks import Block, Integers, codes_in, places_in, read_blocks, table_of
+from triage.classifier.calibration import saturate, softmax
 from triage.classifier.outcomes import Outcomes
-from triage.classifier.scores import Codes, Floats, fit_scores
+from triage.classifier.scores import Codes, Floats
 
 _DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
-_OFFSETS = (0.0, 0.3, 0.6, 0.9)
-_ROWS_FOR_OFFSET = 1500  # about so many rows choose the offset
-
-
-@dataclass(frozen=True)
-class JointOptions:
-    """Options of a `JointClassifier`.
-
-    Attributes
-    ----------
-    loss : str
-        One of `LOSSES`.
-    C : float
-        Inverse strength of regularisation.
-    n_folds : int
-        Folds of the held-out scores (squared hinge), and of what dropped weights take from them.
-    max_weights : int or None
-        Weights kept, those that move scores most; the rest become 0. None keeps none: for held-out scores alone.
-    n_jobs : int or None
-        Trainings at once (joblib).
-    random_state : int
-    """
-
-    loss: str = "squared_hinge"
-    C: float = 3.0
-    n_folds: int = 3
-    max_weights: int | None = 4_000_000
-    n_jobs: int | None = None
-    random_state: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +111,7 @@ class JointClassifier:
         return weights.toarray() if weights.nnz > _DENSE_WEIGHTS * weights.shape[0] * weights.shape[1] else weights
 
     @cached_property
-    def _parts(self) -> list[Codes]:
+    def parts(self) -> list[Codes]:
         """For each block, the column that adds to the score of each combination; one past the last is not learnt."""
         codes = self._codes
         parts = []
@@ -167,7 +136,7 @@ class JointClassifier:
         return 1 if self.kinds_by is None else len(self.classes[self.kinds_by]) + 1
 
     @cached_property
-    def _kind(self) -> Codes:
+    def kind(self) -> Codes:
         """The kind of each combination, those of training and the added ones."""
         codes = self._codes
         names, kind = list(self.classes), np.zeros(len(codes), np.intp)
@@ -192,14 +161,14 @@ class JointClassifier:
         float
         """
         chosen = [place for place, block in enumerate(self.blocks) if target in block]
-        kind = self._kind[: len(self.combinations)]
+        kind = self.kind[: len(self.combinations)]
         whole = kind[kind < self._n_classed] if (kind < self._n_classed).any() else kind
         return float(self.shares[whole][:, chosen].sum(1).mean())
 
     @cached_property
-    def _weighted_parts(self) -> list[tuple[Codes, npt.NDArray[np.float32]]]:
-        """For each block its `_parts`, and its share in the score of each combination."""
-        return list(zip(self._parts, self.shares.T[:, self._kind].astype(np.float32), strict=True))
+    def weighted_parts(self) -> list[tuple[Codes, npt.NDArray[np.float32]]]:
+        """For each block its `parts`, and its share in the score of each combination."""
+        return list(zip(self.parts, self.shares.T[:, self.kind].astype(np.float32), strict=True))
 
     def scores(self, X: sp.csr_matrix) -> Floats:
         """Return the linear scores of all blocks.
@@ -232,8 +201,8 @@ class JointClassifier:
         if self.added is not None:
             not_learnt = saturate(np.full((len(scores), 1), -1, scores.dtype), self.offset)
             saturated = np.hstack((saturated, not_learnt))
-        logits = np.tile(self.constants[self._kind].astype(np.float32), (len(scores), 1))
-        for columns, share in self._weighted_parts:
+        logits = np.tile(self.constants[self.kind].astype(np.float32), (len(scores), 1))
+        for columns, share in self.weighted_parts:
             logits += share * saturated[:, columns]
         return logits
 
@@ -273,7 +242,7 @@ class JointClassifier:
             what saturation takes from a score, it takes from all its features alike.
         """
         column = np.zeros(len(self.intercept) + 1)
-        for columns, share in self._weighted_parts:
+        for columns, share in self.weighted_parts:
             column += np.bincount(columns, share * difference, len(column))
         column = column[:-1]
         # From the intercept to the score, the saturated score rises by this much for each unit of the linear one.
@@ -330,172 +299,3 @@ class JointClassifier:
             kinds_by=settings.get("kinds_by"),
             **arrays,
         )
-
-
-def fit_joint(
-    X: sp.csr_matrix,
-    labels: Mapping[str, Sequence[Any]],
-    *,
-    options: JointOptions,
-    groupings: Sequence[npt.NDArray[Any]] = (),
-    n_measured: int | None = None,
-    sample_weight: npt.ArrayLike | None = None,
-    within: Mapping[str, str] | None = None,
-    apart: str | None = None,
-    kinds_by: str | None = None,
-) -> tuple[JointClassifier, list[Floats]]:
-    """Train all targets together from one matrix.
-
-    Parameters
-    ----------
-    X : scipy.sparse.csr_matrix of shape (n_rows, n_features)
-    labels : mapping of str to sequence of length n_rows
-        One entry a target; None where a row's label is not known. A row teaches the blocks all of whose labels are
-        known of it.
-    options : JointOptions
-    groupings : sequence of arrays of shape (n_rows,)
-        Rows of one group are held out together, once for each grouping, and all of these calibrate alike. Without any,
-        every row is held out by itself.
-    n_measured : int or None
-        The first so many rows are the table's own, which calibrate; the rest only train. None for all.
-    sample_weight : float array of shape (n_rows,) or None
-        How much each row counts in training, above 0: as so many rows. Calibration counts all alike.
-    within : mapping of str to str or None
-        Targets that only mean something within another.
-    apart : str or None
-        A target that may be empty; the blocks have shares of their own in combinations in which it is.
-    kinds_by : str or None
-        A target; the blocks have shares of their own in combinations with each of its classes.
-
-    Returns
-    -------
-    classifier : JointClassifier
-    held_out : list of float32 arrays of shape (n_rows, n_columns)
-        Scores of the rows by models that had not seen their group, one array a grouping, with fewer weights as well.
-
-    Raises
-    ------
-    ValueError
-        If a target has only one class or is within none of the others, or an option is out of range.
-    """
-    if options.max_weights is not None and options.max_weights < 1:
-        raise ValueError(f"max_weights must be at least 1, got {options.max_weights}")
-    n_targets_known = np.sum([[value is not None for value in values] for values in labels.values()], 0)
-    classes, codes = {}, {}
-    for target, values in labels.items():
-        found, code = _encode(target, values, n_targets_known == len(labels))
-        if len(found) < 2:
-            raise ValueError(f"target {target!r} must have at least two classes, got one class in {len(code)} rows")
-        classes[target], codes[target] = found, code
-    stacked = np.stack(list(codes.values()), 1)
-    combinations = np.unique(stacked[(stacked >= 0).all(1)], axis=0).astype(np.int32)
-    within = dict(within or {})
-    blocks = blocks_of([*labels], within)
-    tables = [table_of(block, classes, combinations) for block in blocks]
-    block_codes = [
-        places_in(table, codes_in(block, [*labels], stacked)) for block, table in zip(blocks, tables, strict=True)
-    ]
-    sizes = [len(table) for table in tables]
-    if sum(sizes) > 65_535:
-        raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
-    group_of = [np.unique(groups, return_inverse=True)[1] for groups in groupings] or [np.arange(X.shape[0])]
-    fitted = fit_scores(X, block_codes, sizes, group_of, vars(options), sample_weight)
-    held_out = list(fitted.held_out)
-    classifier = JointClassifier(
-        classes=classes,
-        blocks=blocks,
-        combinations=combinations,
-        values=np.zeros(0, np.int8),
-        columns=np.zeros(0, np.uint16),
-        starts=np.zeros(X.shape[1] + 1, np.int32),
-        scale=np.ones(sum(sizes), np.float32),
-        intercept=fitted.intercept,
-        shares=np.array([[1.0] * (len(blocks) - 1) + [4.0]]),
-        constants=np.zeros(1),
-        temperatures=np.ones(len(classes)),
-        within=within,
-        apart=apart if apart is not None and "" in classes[apart] else None,
-        kinds_by=kinds_by,
-    )
-    known = {target: code[:n_measured] for target, code in codes.items()}
-    calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
-    if options.max_weights is None:
-        return calibrated, held_out
-    if X.shape[1] * sum(sizes) > options.max_weights:
-        # What is dropped is missing from new questions' scores: so it must be missing here.
-        lost = lost_by(X, fitted, _largest_shares(calibrated), options.max_weights)
-        held_out = [scores + lost for scores in held_out]
-        calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
-    kept, columns, starts, scale = compress(X, fitted.coef(), _largest_shares(calibrated), options.max_weights)
-    return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
-
-
-def _largest_shares(classifier: JointClassifier) -> Floats:
-    """Return the largest share that each column has in any combination."""
-    share = np.zeros(len(classifier.intercept), np.float32)
-    for of_block, shares in classifier._weighted_parts:
-        np.maximum.at(share, of_block, shares)
-    return share
-
-
-def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) -> tuple[list[Any], Codes]:
-    """Return sorted classes as plain Python values, and the class of each row."""
-    kinds = sorted({type(np.asarray(value).item()).__name__ for value in values if value is not None})
-    if len(kinds) > 1:
-        raise ValueError(
-            f"target {target!r} must have labels of one kind, got {' and '.join(kinds)}; convert the column"
-        )
-    known = np.array([value is not None for value in values])
-    found, place = np.unique(np.asarray([value for value in values if value is not None]), return_inverse=True)
-    code = np.full(len(known), -1)
-    code[known] = place.ravel()
-    # A label that stands in no combination, as no row has it whose labels are all known, is no class.
-    used = np.unique(code[whole])
-    renumbered = np.full(len(found) + 1, -1)  # the last one serves -1
-    renumbered[used] = np.arange(len(used))
-    return found[used].tolist(), renumbered[code]
-
-
-def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mapping[str, Codes]) -> JointClassifier:
-    """Fit shares, from those that there are, and temperatures to scores held out in one or several ways."""
-    n_rows = len(ways[0])
-    held_out = np.concatenate(ways)
-    codes = {target: np.tile(code, len(ways)) for target, code in codes.items()}
-    right = {
-        target: classifier.combinations[:, place] == codes[target][:, None]
-        for place, target in enumerate(classifier.classes)
-    }
-
-    def weigh(
-        offset: float, rows: slice | npt.NDArray[np.bool_]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-        """Fit shares and constants for all targets at once; each row counts once for each."""
-        saturated = saturate(held_out[rows], offset)
-        parts = [saturated[:, columns] for columns in classifier._parts]
-        rights = [outcome[rows] for outcome in right.values()]
-        return fit_weights(parts, rights, classifier.shares, classifier._kind, classifier.n_kinds)
-
-    some = np.tile(np.arange(n_rows) % max(1, len(held_out) // _ROWS_FOR_OFFSET) == 0, len(ways))
-    offset = min(_OFFSETS, key=lambda tried: weigh(tried, some)[-1])
-    shares, constants, _ = weigh(offset, slice(None))
-    weighed = replace(classifier, shares=shares, constants=constants, offset=offset)
-    if len(classifier.classes) == 1:
-        return weighed
-    joint = softmax(weighed.combination_scores(held_out))
-    for place, (target, code) in enumerate(codes.items()):
-
-        def surprise(temperature: float, place: int = place, target: str = target, code: Codes = code) -> float:
-            temperatures = weighed.temperatures.copy()
-            temperatures[place] = temperature
-            probability = replace(weighed.outcomes, temperatures=temperatures).probabilities(joint)[target]
-            return float(-np.log(probability[np.arange(len(code)), code]).mean())
-
-        found = scipy.optimize.minimize_scalar(surprise, bounds=(0.1, 5), method="bounded", options={"xatol": 0.005})
-        weighed.temperatures[place] = found.x
-    for block, (start, size) in weighed.spans.items():
-        if len(block) == 1:
-            own = saturate(held_out[:, start : start + size], offset)
-            target = block[0]
-            fitted = fit_weights([own], [codes[target][:, None] == np.arange(size)], [4.0])[0]
-            weighed.alone[target] = float(fitted[0, 0])
-    return weighed
