@@ -25,6 +25,7 @@ from triage.classifier import (
     saturate,
     softmax,
 )
+from triage.classifier.fitting import _largest_shares
 
 TOPICS = ["land", "liquor", "tax"]
 PLACES = {"land": "local", "liquor": "ministry", "tax": "agency"}
@@ -544,7 +545,7 @@ def test_blocks_are_of_a_target_of_one_with_those_within_it_and_of_all():
     classifier, _ = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
     assert classifier.blocks == (("topic",), ("jurisdiction",), ("jurisdiction", "level"), tuple(labels))
     pairs = sorted(set(zip(labels["jurisdiction"], labels["level"], strict=True)))
-    sizes = [size for _, size in classifier.spans.values()]
+    sizes = [len(columns) for columns in classifier.columns_of.values()]
     assert sizes == [
         len(set(labels["topic"])),
         len(set(labels["jurisdiction"])),
@@ -552,6 +553,64 @@ def test_blocks_are_of_a_target_of_one_with_those_within_it_and_of_all():
         len(set(zip(*labels.values(), strict=True))),
     ]
     assert set(classifier.alone) == {"topic", "jurisdiction"}
+
+
+def with_matters(n_rows=120):
+    """Rows as of `desk`, with a matter for those on tax: one for each combination of the other labels."""
+    X, labels = desk(n_rows)
+    rows = zip(*labels.values(), strict=True)
+    return X, {**labels, "matter": ["/".join(row) if row[0] == "tax" else "" for row in rows]}
+
+
+def test_scores_that_the_same_rows_speak_for_have_one_column():
+    X, labels = with_matters()
+    classifier, (held_out,) = fit_joint(X, labels, options=JointOptions(loss="squared_error"))
+    n_matters = len(set(labels["matter"])) - 1
+    of_matters, of_all = classifier.columns_of["matter",], classifier.columns_of[tuple(labels)]
+    assert n_matters > 1
+    assert set(of_matters[1:]) <= set(of_all)  # the first is none, whose rows no combination has alone
+    assert of_matters[0] not in of_all
+    rows = [*labels.values(), [*zip(*labels.values(), strict=True)]]  # a block for each target, and one for all
+    different = {tuple(value == label for value in values) for values in rows for label in {*values}}
+    assert len(classifier.intercept) == held_out.shape[1] == len(different) < classifier.n_scores - n_matters
+    assert np.array_equal(np.unique(classifier.column_of), np.arange(len(classifier.intercept)))
+
+
+def test_one_column_for_equal_scores_changes_no_probability(monkeypatch):
+    X, labels = with_matters()
+    options = JointOptions(loss="squared_error")
+    shared, (held_out,) = fit_joint(X, labels, options=options, apart="matter")
+    monkeypatch.setattr(
+        "triage.classifier.fitting._different", lambda _, sizes: (np.arange(sum(sizes)), np.arange(sum(sizes)))
+    )
+    apart, (each,) = fit_joint(X, labels, options=options, apart="matter")
+    assert len(apart.intercept) == apart.n_scores > len(shared.intercept)
+    assert held_out[:, shared.column_of] == pytest.approx(each, abs=1e-4)
+    far = random_matrix(50, X.shape[1], 0.5)
+    assert shared.scores(far)[:, shared.column_of] == pytest.approx(apart.scores(far), abs=1e-3)
+    for target, probability in read(shared, X)[2].items():
+        assert probability == pytest.approx(read(apart, X)[2][target], abs=1e-3)
+
+
+def test_scores_for_which_other_rows_are_known_have_columns_of_their_own():
+    X, codes = clusters(60)
+    labels = {"topic": [TOPICS[code] for code in codes], "number": codes.tolist()}
+    options = JointOptions(loss="squared_error")
+    assert len(fit_joint(X, labels, options=options)[0].intercept) == 3
+    some = {**labels, "topic": [None, *labels["topic"][1:]]}
+    classifier, _ = fit_joint(X, some, options=options)
+    assert classifier.columns_of["topic",].tolist() == classifier.columns_of["topic", "number"].tolist() == [0, 1, 2]
+    assert classifier.columns_of["number",].tolist() == [3, 4, 5]
+
+
+def test_shares_of_all_blocks_count_for_a_shared_column():
+    X, labels = with_matters()
+    classifier, _ = fit_joint(X, labels, options=JointOptions(loss="squared_error"))
+    largest = _largest_shares(classifier)
+    whole = classifier.combinations[:, list(labels).index("matter")] > 0
+    weighted = zip(classifier.blocks, classifier.weighted_parts, strict=True)
+    together = sum(shares[whole] for block, (_, shares) in weighted if "matter" in block)
+    assert largest[classifier.columns_of["matter",][1:]] == pytest.approx(together, abs=1e-6)
 
 
 def test_two_targets_one_within_the_other_have_one_block_together():
@@ -571,10 +630,13 @@ def test_row_without_a_topic_still_teaches_who_decides(loss):
     within = {"level": "jurisdiction"}
     classifier, _ = fit_joint(sp.vstack([X, more]).tocsr(), both, options=options, n_measured=120, within=within)
     without, _ = fit_joint(X, labels, options=options, within=within)
-    start, size = classifier.spans["jurisdiction", "level"]
-    moved = np.abs(classifier.scores(more) - without.scores(more)).max(0)
-    assert moved[start : start + size].max() > 0.1
-    assert moved[:3].max() < 0.01
+
+    def moved(block):
+        one, other = (each.scores(more)[:, each.columns_of[block]] for each in (classifier, without))
+        return np.abs(one - other).max()
+
+    assert moved(("jurisdiction", "level")) > 0.1
+    assert moved(("topic",)) < 0.01
 
 
 @pytest.mark.parametrize("within", [{"level": "place"}, {"level": "jurisdiction", "jurisdiction": "topic"}])
@@ -685,12 +747,10 @@ def test_pull_and_a_constant_are_the_difference_of_scores(target, label):
 
 
 def columns_of(classifier, block):
-    """The column of each combination of a block's labels, in their order."""
+    """The column of each combination of a block's labels."""
     places = [list(classifier.classes).index(target) for target in block]
     seen = sorted({tuple(row) for row in classifier.combinations[:, places].tolist()})
-    start, size = classifier.spans[block]
-    assert len(seen) == size
-    return {labels: start + number for number, labels in enumerate(seen)}
+    return dict(zip(seen, classifier.columns_of[block].tolist(), strict=True))
 
 
 def test_combination_added_is_scored_by_the_blocks_of_its_labels():
@@ -873,8 +933,8 @@ def test_order_of_targets_does_not_matter_to_what_is_within_another():
     assert classifier.blocks == (("topic",), ("jurisdiction",), ("level", "jurisdiction"), tuple(turned))
     one, _ = fit_joint(X, labels, options=JointOptions(), within={"level": "jurisdiction"})
     scores, other = classifier.scores(X), one.scores(X)
-    (start, size), (start_other, _) = classifier.spans["topic",], one.spans["topic",]
-    assert scores[:, start : start + size] == pytest.approx(other[:, start_other : start_other + size], abs=1e-3)
+    topic, topic_other = classifier.columns_of["topic",], one.columns_of["topic",]
+    assert scores[:, topic] == pytest.approx(other[:, topic_other], abs=1e-3)
     both = zip(classifier.combination_scores(scores).argmax(1), one.combination_scores(other).argmax(1), strict=True)
     named = [(classifier.combinations[a][[1, 2, 0]], one.combinations[b]) for a, b in both]
     assert np.mean([np.array_equal(*pair) for pair in named]) > 0.9

@@ -12,7 +12,7 @@ import triage
 from triage.bundle import FORMAT, load_bundle
 
 DATA = Path(__file__).parent / "data"
-FORMATS = {"1": 1, "2": 2, "2-apart": 2, "3": 3, "4": 4}  # of each golden bundle
+FORMATS = {"1": 1, "2": 2, "2-apart": 2, "3": 3, "4": 4, "5": 5}  # of each golden bundle
 MAX_BYTES = 300_000
 
 
@@ -52,9 +52,10 @@ def test_formats_hold_what_they_brought():
     assert triage.load(DATA / "golden-bundle-1").register is None
     assert triage.load(DATA / "golden-bundle-2").register is not None
     learnt = [triage.load(DATA / f"golden-bundle-{name}").reader.learnt for name in FORMATS]
-    assert [one.n_kinds for one in learnt] == [1, 1, 2, 8, 8]
+    assert [one.n_kinds for one in learnt] == [1, 1, 2, 8, 8, 8]
     deciding = ("jurisdiction", "level", "agency")
-    assert [deciding in one.blocks for one in learnt] == [False, False, False, False, True]
+    assert [deciding in one.blocks for one in learnt] == [False, False, False, False, True, True]
+    assert [one.n_scores - len(one.intercept) for one in learnt] == [0, 0, 0, 0, 0, 2]
 
 
 def test_labels_are_those_expected(golden, expected):

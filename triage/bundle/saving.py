@@ -17,11 +17,12 @@ from triage.bundle.folder import MANIFEST, RESTORE, beside, check_free, clear, f
 from triage.disk import sync_folder, write_file
 from triage.errors import BundleError
 
-FORMAT = 4
+FORMAT = 5
 
 _PACKAGES = ("triage", "numpy", "scipy", "scikit-learn", "spacy")
 _PLAIN_NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
-# Older ones lack deflated arrays, kinds by a target, or blocks of several targets, and are read by the same code.
+# Older ones lack deflated arrays, kinds by a target, blocks of several targets, or scores that share a column, and are
+# read by the same code.
 _READABLE = range(1, FORMAT + 1)
 _MAX_RETRIES = 10
 

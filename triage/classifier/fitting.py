@@ -115,16 +115,18 @@ def fit_joint(
     if sum(sizes) > 65_535:
         raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
     group_of = [np.unique(groups, return_inverse=True)[1] for groups in groupings] or [np.arange(X.shape[0])]
-    fitted = fit_scores(X, block_codes, sizes, group_of, vars(options), sample_weight)
+    first, column_of = _different(block_codes, sizes)
+    fitted = fit_scores(X, block_codes, sizes, group_of, vars(options), sample_weight).only(first)
     held_out = list(fitted.held_out)
     classifier = JointClassifier(
         classes=classes,
         blocks=blocks,
+        column_of=column_of,
         combinations=combinations,
         values=np.zeros(0, np.int8),
         columns=np.zeros(0, np.uint16),
         starts=np.zeros(X.shape[1] + 1, np.int32),
-        scale=np.ones(sum(sizes), np.float32),
+        scale=np.ones(len(first), np.float32),
         intercept=fitted.intercept,
         shares=np.array([[1.0] * (len(blocks) - 1) + [4.0]]),
         constants=np.zeros(1),
@@ -137,7 +139,7 @@ def fit_joint(
     calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
     if options.max_weights is None:
         return calibrated, held_out
-    if X.shape[1] * sum(sizes) > options.max_weights:
+    if X.shape[1] * len(first) > options.max_weights:
         # What is dropped is missing from new questions' scores: so it must be missing here.
         lost = lost_by(X, fitted, _largest_shares(calibrated), options.max_weights)
         held_out = [scores + lost for scores in held_out]
@@ -146,12 +148,29 @@ def fit_joint(
     return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
 
 
+def _different(block_codes: Sequence[Codes], sizes: Sequence[int]) -> tuple[Codes, npt.NDArray[np.uint16]]:
+    """Return the scores that no score before speaks for and against the same rows as, and which of them each one is."""
+    places: dict[tuple[bytes, bytes], int] = {}
+    first: list[int] = []
+    column_of: list[int] = []
+    for codes, size in zip(block_codes, sizes, strict=True):
+        known = (codes >= 0).tobytes()
+        for label in range(size):
+            place = places.setdefault((known, (codes == label).tobytes()), len(first))
+            if place == len(first):
+                first.append(len(column_of))
+            column_of.append(place)
+    return np.array(first), np.array(column_of, np.uint16)
+
+
 def _largest_shares(classifier: JointClassifier) -> Floats:
-    """Return the largest share that each column has in any combination."""
-    share = np.zeros(len(classifier.intercept), np.float32)
+    """Return the largest share that each column has in any combination, of all blocks together."""
+    n_combinations, n_columns = len(classifier.kind), len(classifier.intercept)
+    together = np.zeros((n_combinations, n_columns), np.float32)
     for of_block, shares in classifier.weighted_parts:
-        np.maximum.at(share, of_block, shares)
-    return share
+        together[np.arange(n_combinations), of_block] += shares
+    largest: Floats = together.max(0)
+    return largest
 
 
 def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) -> tuple[list[Any], Codes]:
@@ -208,10 +227,10 @@ def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mappi
 
         found = scipy.optimize.minimize_scalar(surprise, bounds=(0.1, 5), method="bounded", options={"xatol": 0.005})
         weighed.temperatures[place] = found.x
-    for block, (start, size) in weighed.spans.items():
+    for block, columns in weighed.columns_of.items():
         if len(block) == 1:
-            own = saturate(held_out[:, start : start + size], offset)
+            own = saturate(held_out[:, columns], offset)
             target = block[0]
-            fitted = fit_weights([own], [codes[target][:, None] == np.arange(size)], [4.0])[0]
+            fitted = fit_weights([own], [codes[target][:, None] == np.arange(len(columns))], [4.0])[0]
             weighed.alone[target] = float(fitted[0, 0])
     return weighed

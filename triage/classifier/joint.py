@@ -2,8 +2,9 @@
 
 A *block* of scores, linear in the features, has one for each combination of some targets' labels that was seen: of one
 target (the topic), of a target with what only means something within it (jurisdiction × level × agency: who decides),
-and of all targets together; a combination of all that was never seen has no probability of its own. What the blocks say
-is weighed on held-out scores, which calibrates the probabilities in the same step.
+and of all targets together; a combination of all that was never seen has no probability of its own. Scores that the
+same rows speak for and against, as those of a matter and of the only combination that it stands in, have their weights
+once. What the blocks say is weighed on held-out scores, which calibrates the probabilities in the same step.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class JointClassifier:
     classes : dict of str to list
         Labels of each target, in the order of training.
     blocks : tuple of tuples of str
-        The targets of each block, in the order of the columns; the last block is of all.
+        The targets of each block; the last block is of all.
+    column_of : uint16 array of shape (n_scores,)
+        Column of each score, block by block; scores that always agree have one.
     combinations : int32 array of shape (n_combinations, n_targets)
         Class of each target in each combination of labels that the training table holds.
     values : int8 array of shape (n_weights,)
@@ -68,6 +71,7 @@ class JointClassifier:
 
     classes: dict[str, list[Any]]
     blocks: tuple[Block, ...]
+    column_of: npt.NDArray[np.integer[Any]]
     combinations: npt.NDArray[np.int32]
     values: npt.NDArray[np.int8]
     columns: npt.NDArray[np.uint16]
@@ -91,15 +95,19 @@ class JointClassifier:
 
     @cached_property
     def _tables(self) -> dict[Block, Integers]:
-        """The combinations of each block's targets, as classes, (n_columns of the block, n_targets of the block)."""
+        """The combinations of each block's targets, as classes, (n_scores of the block, n_targets of the block)."""
         return {block: table_of(block, self.classes, self.combinations) for block in self.blocks}
 
     @cached_property
-    def spans(self) -> dict[Block, tuple[int, int]]:
-        """First column and number of columns of each block."""
-        sizes = [len(table) for table in self._tables.values()]
-        starts = (np.cumsum(sizes) - sizes).tolist()
-        return dict(zip(self.blocks, zip(starts, sizes, strict=True), strict=True))
+    def n_scores(self) -> int:
+        """Number of scores of all blocks together."""
+        return sum(len(table) for table in self._tables.values())
+
+    @cached_property
+    def columns_of(self) -> dict[Block, Integers]:
+        """Column of each score of each block."""
+        ends = np.cumsum([len(table) for table in self._tables.values()])
+        return dict(zip(self.blocks, np.split(self.column_of, ends[:-1]), strict=True))
 
     @cached_property
     def _weights(self) -> Floats | sp.csr_matrix:
@@ -115,9 +123,9 @@ class JointClassifier:
         """For each block, the column that adds to the score of each combination; one past the last is not learnt."""
         codes = self._codes
         parts = []
-        for block, (start, _) in self.spans.items():
+        for block, columns in self.columns_of.items():
             place = places_in(self._tables[block], codes_in(block, [*self.classes], codes))
-            parts.append(np.where(place < 0, len(self.intercept), start + place))
+            parts.append(np.where(place < 0, len(self.intercept), columns[place]))
         return parts
 
     @property
@@ -171,7 +179,7 @@ class JointClassifier:
         return list(zip(self.parts, self.shares.T[:, self.kind].astype(np.float32), strict=True))
 
     def scores(self, X: sp.csr_matrix) -> Floats:
-        """Return the linear scores of all blocks.
+        """Return the linear scores of all blocks, each that others always agree with once.
 
         Parameters
         ----------
@@ -220,8 +228,8 @@ class JointClassifier:
         float array of shape (n_rows, n_classes)
             Calibrated; rows sum to 1.
         """
-        start, size = self.spans[(target,)]
-        return softmax(np.float32(self.alone[target]) * saturate(scores[:, start : start + size], self.offset))
+        own = scores[:, self.columns_of[(target,)]]
+        return softmax(np.float32(self.alone[target]) * saturate(own, self.offset))
 
     def pull(self, scores: Floats, difference: Floats, features: Codes) -> Floats:
         """Return how strongly each feature pulls towards some combinations and away from others.
@@ -256,7 +264,7 @@ class JointClassifier:
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return the classes as JSON values, and the numbers as arrays."""
-        names = ("combinations", "values", "starts", "scale", "intercept", "temperatures")
+        names = ("column_of", "combinations", "values", "starts", "scale", "intercept", "temperatures")
         classes = [{"target": target, "labels": labels} for target, labels in self.classes.items()]
         settings = {
             "classes": classes,
@@ -289,6 +297,8 @@ class JointClassifier:
             arrays["columns"] = np.cumsum(low + (high << 8), dtype=np.uint16)
         if "constants" not in arrays:
             arrays |= {"shares": arrays["shares"][None], "constants": np.zeros(1)}
+        if "column_of" not in arrays:  # bundles of formats 1 to 4 have a column for each score
+            arrays["column_of"] = np.arange(len(arrays["intercept"]), dtype=np.uint16)
         return cls(
             classes=classes,
             blocks=read_blocks(settings["blocks"], [*classes]),

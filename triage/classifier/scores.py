@@ -70,6 +70,20 @@ class Fitted:
     coef: Callable[[], Floats]
     folds: Callable[[], Iterator[Fold]]
 
+    def only(self, columns: Codes) -> Fitted:
+        """Return what was fitted, with some of the columns alone, in their order."""
+        if len(columns) == len(self.intercept):
+            return self
+        coef, folds = self.coef, self.folds  # not the held-out scores of all columns, which are large
+        ends = np.searchsorted(columns, [block.stop for block in self.columns])
+        return Fitted(
+            _columns(np.diff(ends, prepend=0).tolist()),
+            self.intercept[columns],
+            tuple(scores[:, columns] for scores in self.held_out),
+            lambda: coef()[:, columns],
+            lambda: (Fold(fold.rows, fold.coef[:, columns]) for fold in folds()),
+        )
+
 
 def gram_matrix(X: sp.csr_matrix) -> Floats:
     """Return ``X @ X.T`` as a dense array, common columns by dense multiplication and rare ones sparsely.

@@ -199,7 +199,7 @@ def _check_fit(
         raise ValueError(f"combinations must have shape (n, {len(classes)}), got {combinations.shape}")
     if not np.array_equal(combinations, np.unique(combinations, axis=0)):  # columns of scores are in their order
         raise ValueError("combinations must be in order, each once")
-    n_columns = sum(size for _, size in classifier.spans.values())
+    n_columns = len(classifier.intercept)
     weights = classifier.values  # noqa: PD011
     n_weights, n_kinds = len(weights), classifier.n_kinds
     for array, kinds, shape in (
@@ -208,6 +208,7 @@ def _check_fit(
         (weights, "iu", (n_weights,)),
         (classifier.columns, "iu", (n_weights,)),
         (starts, "iu", (features.n_features_ + 1,)),
+        (classifier.column_of, "iu", (classifier.n_scores,)),
         (classifier.scale, "f", (n_columns,)),
         (classifier.intercept, "f", (n_columns,)),
         (classifier.shares, "f", (n_kinds, len(classifier.blocks))),
@@ -222,6 +223,7 @@ def _check_fit(
         (buckets[1:] > buckets[:-1]).all() and buckets[0] >= 0 and buckets[-1] < len(BLOCKS) << features.n_bits,
         starts[0] == 0 and (starts[1:] >= starts[:-1]).all() and starts[-1] == n_weights,
         (classifier.columns >= 0).all() and (classifier.columns < n_columns).all(),
+        np.array_equal(np.unique(classifier.column_of), np.arange(n_columns)),
         (combinations >= 0).all() and (combinations < [len(labels) for labels in classes]).all(),
         all(isinstance(labels, list) and len(labels) > 1 for labels in classes),
         all(isinstance(label, (str, int)) for labels in classes for label in labels),
