@@ -613,6 +613,49 @@ def test_shares_of_all_blocks_count_for_a_shared_column():
     assert largest[classifier.columns_of["matter",][1:]] == pytest.approx(together, abs=1e-6)
 
 
+def test_what_a_target_says_alone_is_read_from_its_columns():
+    X, labels = with_matters()
+    classifier, _ = fit_joint(X, labels, options=JointOptions(loss="squared_error"))
+    columns = classifier.columns_of["matter",]
+    assert columns.tolist() != list(range(columns[0], columns[0] + len(columns)))  # one matter has all of an agency
+    scores = classifier.scores(X)
+    expected = softmax(classifier.alone["matter"] * saturate(scores[:, columns], classifier.offset))
+    assert classifier.probability_alone(scores, "matter") == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_fitted_with_some_columns_alone_is_what_those_columns_were(loss):
+    X, codes = clusters(60)
+    groups = np.arange(60) % 20
+    options = {**vars(JointOptions(loss=loss)), "C": 2.0}
+    whole = fit_scores(X, [codes, np.minimum(codes, 1), codes], [3, 2, 3], [groups], options)
+    columns = np.array([0, 2, 4])  # some of the first block, the last of the second, none of the third
+    some = whole.only(columns)
+    assert some.columns == [slice(0, 2), slice(2, 3), slice(3, 3)]
+    assert np.array_equal(some.intercept, whole.intercept[columns])
+    assert np.array_equal(some.coef(), whole.coef()[:, columns])
+    assert np.array_equal(some.held_out[0], whole.held_out[0][:, columns])
+    for one, other in zip(some.folds(), whole.folds(), strict=True):
+        assert np.array_equal(one.coef, other.coef[:, columns])
+        assert all(np.array_equal(*rows) for rows in zip(one.rows, other.rows, strict=True))
+    assert whole.only(np.arange(8)) is whole
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_dropped_weights_are_missed_in_held_out_scores_of_shared_columns(loss):
+    X, labels = with_matters()
+    few = JointOptions(loss=loss, max_weights=60)
+    pruned, (held_out,) = fit_joint(X, labels, options=few)
+    whole, (before,) = fit_joint(X, labels, options=replace(few, max_weights=None))
+    assert len(pruned.intercept) == len(whole.intercept) < pruned.n_scores
+    assert len(pruned.values) <= 60
+    # What each fold's model loses is what its rows' scores lose: so the errors made on all rows are like those.
+    moved = held_out - before
+    of_model = pruned.scores(X) - fit_joint(X, labels, options=replace(few, max_weights=10**7))[0].scores(X)
+    assert np.abs(moved).max() > 0.05
+    assert np.corrcoef(moved.ravel(), of_model.ravel())[0, 1] > 0.4
+
+
 def test_two_targets_one_within_the_other_have_one_block_together():
     X, labels = desk()
     two = {name: labels[name] for name in ("jurisdiction", "level")}

@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 import threading
+import tracemalloc
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -1075,7 +1076,7 @@ def refused_or_harmless(path):
 
 ARRAYS = (
     ["buckets", "idf"],
-    ["combinations", "values", "steps", "starts", "scale", "intercept", "shares", "temperatures"],
+    ["column_of", "combinations", "values", "steps", "starts", "scale", "intercept", "shares", "temperatures"],
 )
 NAMES = [f"{part}.{name}" for part, names in zip(("features", "classifier"), ARRAYS, strict=True) for name in names]
 DAMAGES = {
@@ -1152,6 +1153,45 @@ def test_block_that_is_of_no_targets_or_of_one_twice_is_refused(contents, tmp_pa
     }
     arrays = {**contents.arrays, **wide, "classifier.shares": shares}
     assert refused_or_harmless(save_bundle(tmp_path / "desk", replace(contents, settings=settings, arrays=arrays)))
+
+
+@pytest.mark.parametrize("last", ["beyond", "unused"])
+def test_column_that_no_score_or_none_of_the_columns_has_is_refused(contents, tmp_path, last):
+    column_of = contents.arrays["classifier.column_of"].copy()
+    column_of[column_of == column_of.max()] = len(column_of) if last == "beyond" else 0
+    arrays = {**contents.arrays, "classifier.column_of": column_of}
+    assert refused_or_harmless(save_bundle(tmp_path / "desk", replace(contents, arrays=arrays)))
+
+
+@pytest.mark.parametrize("n_blocks", ["none", "twice"])
+def test_no_blocks_and_block_told_twice_are_refused(contents, tmp_path, n_blocks):
+    blocks = contents.settings["classifier"]["blocks"]
+    blocks = [*blocks, blocks[-1]] if n_blocks == "twice" else []
+    shares = np.resize(
+        contents.arrays["classifier.shares"], (*contents.arrays["classifier.shares"].shape[:-1], len(blocks))
+    )
+    arrays = {**contents.arrays, "classifier.shares": shares}
+    if not blocks:
+        empty = {
+            name: contents.arrays[name][:0]
+            for name in ("classifier.intercept", "classifier.scale", "classifier.column_of")
+        }
+        arrays |= empty
+    settings = changed(contents.settings, ("classifier", "blocks"), blocks)
+    assert refused_or_harmless(save_bundle(tmp_path / "desk", replace(contents, settings=settings, arrays=arrays)))
+
+
+@pytest.mark.parametrize("shape", [(10**12, 0), (10**9,)], ids=str)
+def test_columns_without_end_are_refused_before_they_fill_the_memory(contents, monkeypatch, shape):
+    arrays = {name: array for name, array in contents.arrays.items() if name != "classifier.column_of"}
+    arrays["classifier.intercept"] = np.broadcast_to(np.float32(0), shape)
+    monkeypatch.setattr("triage.triager.desk.load_bundle", lambda _: (replace(contents, arrays=arrays), {}))
+    tracemalloc.start()
+    try:
+        assert refused_or_harmless("a bundle")
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("combinations", [np.zeros((10**12, 0), np.int32), np.zeros((3, 1), np.float32)], ids=str)

@@ -68,7 +68,7 @@ def read_blocks(stored: Sequence[Any], targets: Sequence[str]) -> tuple[Block, .
     Raises
     ------
     ValueError
-        If one is of no target, of an unknown one, or of one twice.
+        If there is none, one stands twice, or is of no target, of an unknown one, or of one twice.
     """
     blocks: list[Block] = []
     for block in stored:
@@ -76,6 +76,8 @@ def read_blocks(stored: Sequence[Any], targets: Sequence[str]) -> tuple[Block, .
         if not named or len(named) > len(targets) or len({*named}) < len(named) or not {*named} <= {*targets}:
             raise ValueError("a block must be of targets, each once")
         blocks.append(tuple(named))
+    if not blocks or len({*blocks}) < len(blocks):
+        raise ValueError("there must be blocks, each once")
     return tuple(blocks)
 
 

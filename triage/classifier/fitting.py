@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from triage.classifier.blocks import blocks_of, codes_in, places_in, table_of
 from triage.classifier.calibration import fit_weights, saturate, softmax
 from triage.classifier.compression import compress, lost_by
-from triage.classifier.joint import JointClassifier
+from triage.classifier.joint import MAX_COLUMNS, JointClassifier
 from triage.classifier.scores import Codes, Floats, fit_scores
 
 _OFFSETS = (0.0, 0.3, 0.6, 0.9)
@@ -112,8 +112,8 @@ def fit_joint(
         places_in(table, codes_in(block, [*labels], stacked)) for block, table in zip(blocks, tables, strict=True)
     ]
     sizes = [len(table) for table in tables]
-    if sum(sizes) > 65_535:
-        raise ValueError(f"targets must have at most 65535 classes and combinations together, got {sum(sizes)}")
+    if sum(sizes) > MAX_COLUMNS:
+        raise ValueError(f"targets must have at most {MAX_COLUMNS} classes and combinations together, got {sum(sizes)}")
     group_of = [np.unique(groups, return_inverse=True)[1] for groups in groupings] or [np.arange(X.shape[0])]
     first, column_of = _different(block_codes, sizes)
     fitted = fit_scores(X, block_codes, sizes, group_of, vars(options), sample_weight).only(first)
@@ -149,14 +149,15 @@ def fit_joint(
 
 
 def _different(block_codes: Sequence[Codes], sizes: Sequence[int]) -> tuple[Codes, npt.NDArray[np.uint16]]:
-    """Return the scores that no score before speaks for and against the same rows as, and which of them each one is."""
+    """Return the first of the scores that the same rows speak for and against, and the place of each one's first."""
+    # A matter's score is that of its only combination if the labels of all targets are known of the same rows.
     places: dict[tuple[bytes, bytes], int] = {}
     first: list[int] = []
     column_of: list[int] = []
     for codes, size in zip(block_codes, sizes, strict=True):
-        known = (codes >= 0).tobytes()
+        known = np.packbits(codes >= 0).tobytes()
         for label in range(size):
-            place = places.setdefault((known, (codes == label).tobytes()), len(first))
+            place = places.setdefault((known, np.flatnonzero(codes == label).tobytes()), len(first))
             if place == len(first):
                 first.append(len(column_of))
             column_of.append(place)

@@ -23,6 +23,7 @@ from triage.classifier.calibration import saturate, softmax
 from triage.classifier.outcomes import Outcomes
 from triage.classifier.scores import Codes, Floats
 
+MAX_COLUMNS = 65_535  # 16 bits each
 _DENSE_WEIGHTS = 0.2  # weights denser than this are multiplied as a dense matrix
 
 
@@ -36,8 +37,8 @@ class JointClassifier:
         Labels of each target, in the order of training.
     blocks : tuple of tuples of str
         The targets of each block; the last block is of all.
-    column_of : uint16 array of shape (n_scores,)
-        Column of each score, block by block; scores that always agree have one.
+    column_of : integer array of shape (n_scores,)
+        Column of each score, block by block; scores that always agree have one. At most 65,535 columns.
     combinations : int32 array of shape (n_combinations, n_targets)
         Class of each target in each combination of labels that the training table holds.
     values : int8 array of shape (n_weights,)
@@ -104,10 +105,10 @@ class JointClassifier:
         return sum(len(table) for table in self._tables.values())
 
     @cached_property
-    def columns_of(self) -> dict[Block, Integers]:
+    def columns_of(self) -> dict[Block, Codes]:
         """Column of each score of each block."""
         ends = np.cumsum([len(table) for table in self._tables.values()])
-        return dict(zip(self.blocks, np.split(self.column_of, ends[:-1]), strict=True))
+        return dict(zip(self.blocks, np.split(self.column_of.astype(np.intp), ends[:-1]), strict=True))
 
     @cached_property
     def _weights(self) -> Floats | sp.csr_matrix:
@@ -298,7 +299,9 @@ class JointClassifier:
         if "constants" not in arrays:
             arrays |= {"shares": arrays["shares"][None], "constants": np.zeros(1)}
         if "column_of" not in arrays:  # bundles of formats 1 to 4 have a column for each score
-            arrays["column_of"] = np.arange(len(arrays["intercept"]), dtype=np.uint16)
+            if arrays["intercept"].size > MAX_COLUMNS:
+                raise ValueError(f"there must be at most {MAX_COLUMNS} columns, got {arrays['intercept'].size}")
+            arrays["column_of"] = np.arange(arrays["intercept"].size, dtype=np.uint16)
         return cls(
             classes=classes,
             blocks=read_blocks(settings["blocks"], [*classes]),

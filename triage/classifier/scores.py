@@ -74,14 +74,14 @@ class Fitted:
         """Return what was fitted, with some of the columns alone, in their order."""
         if len(columns) == len(self.intercept):
             return self
-        coef, folds = self.coef, self.folds  # not the held-out scores of all columns, which are large
+        coef, folds = self.coef, self.folds  # the functions below must not keep `self`, whose scores are large
         ends = np.searchsorted(columns, [block.stop for block in self.columns])
         return Fitted(
             _columns(np.diff(ends, prepend=0).tolist()),
             self.intercept[columns],
             tuple(scores[:, columns] for scores in self.held_out),
             lambda: coef()[:, columns],
-            lambda: (Fold(fold.rows, fold.coef[:, columns]) for fold in folds()),
+            lambda: map(lambda fold: Fold(fold.rows, fold.coef[:, columns]), folds()),  # keeps no fold
         )
 
 

@@ -224,6 +224,7 @@ def _check_fit(
         starts[0] == 0 and (starts[1:] >= starts[:-1]).all() and starts[-1] == n_weights,
         (classifier.columns >= 0).all() and (classifier.columns < n_columns).all(),
         np.array_equal(np.unique(classifier.column_of), np.arange(n_columns)),
+        len(combinations) > 0,
         (combinations >= 0).all() and (combinations < [len(labels) for labels in classes]).all(),
         all(isinstance(labels, list) and len(labels) > 1 for labels in classes),
         all(isinstance(label, (str, int)) for labels in classes for label in labels),
