@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,10 @@ def test_newest_format_saved_again_is_the_same_bundle(tmp_path):
     for file in triage.load(path).save(tmp_path / "again").iterdir():
         if file.name != "manifest.json" and not file.name.endswith(".z"):  # versions of libraries, and of zlib
             assert file.read_bytes() == (path / "bundle" / file.name).read_bytes(), file.name
+
+
+@pytest.mark.parametrize("offset, smaller", [(0.0, 1), (0.6, 1), (0.9, 0.584)])
+def test_names_of_new_matters_say_less_where_what_a_matter_is_not_costs_less(offset, smaller):
+    triager = triage.load(DATA / f"golden-bundle-{FORMAT}")
+    reader = replace(triager, classifier=replace(triager.classifier, offset=offset)).reader
+    assert reader._names.share == pytest.approx(1.5 * smaller * reader.learnt.share_of("matter"), rel=1e-3)
