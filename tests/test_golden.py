@@ -101,7 +101,7 @@ def test_newest_format_saved_again_is_the_same_bundle(tmp_path):
             assert file.read_bytes() == (path / "bundle" / file.name).read_bytes(), file.name
 
 
-@pytest.mark.parametrize("offset, smaller", [(0.0, 1), (0.6, 1), (0.9, 0.584)])
+@pytest.mark.parametrize(("offset", "smaller"), [(0.0, 1), (0.6, 1), (0.9, 0.584)])
 def test_names_of_new_matters_say_less_where_what_a_matter_is_not_costs_less(offset, smaller):
     triager = triage.load(DATA / f"golden-bundle-{FORMAT}")
     reader = replace(triager, classifier=replace(triager.classifier, offset=offset)).reader
