@@ -114,6 +114,13 @@ def test_errors_and_version_are_light():
     assert not set(HEAVY) & set(loaded)
 
 
+@pytest.mark.parametrize("name", ["industry-trade", "land"])
+def test_shipped_desk_is_loaded_and_decides_without_spacy(name):
+    bundle = Path(__file__).parents[1] / "models" / name / "bundle"
+    code = f"import sys, triage; triage.load({str(bundle)!r}).predict(['Ai cấp sổ đỏ?'], k=0); print(*sys.modules)"
+    assert "spacy" not in run_python(code).split()
+
+
 @pytest.mark.parametrize("name", triage.__all__)
 def test_public_names_resolve(name):
     assert getattr(triage, name) is getattr(triage, name)

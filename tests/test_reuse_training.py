@@ -784,8 +784,8 @@ def test_damaged_threshold_of_reuse_is_refused(contents, value, monkeypatch):
 
 @pytest.mark.parametrize(
     "rows",
-    [..., [{}], [{"document": "Điều 5"}], [{"document": SECRET, "valid_from": "", "valid_to": ""}]],
-    ids=["missing", "no_cells", "no_days", "no_citation"],
+    [..., [{}], [{"document": "Nghị định 1/2025/NĐ-CP", "valid_from": SECRET}], [{"document": 7}]],
+    ids=["missing", "no_cells", "no_day", "no_text"],
 )
 def test_damaged_documents_are_refused(contents, tmp_path, rows):
     tables = {**contents.tables, "documents": rows}
@@ -794,6 +794,14 @@ def test_damaged_documents_are_refused(contents, tmp_path, rows):
     with pytest.raises(BundleError, match="must fit each other") as caught:
         triage.load(save_bundle(tmp_path / "desk", replace(contents, tables=tables)))
     assert SECRET not in str(caught.value)
+
+
+def test_document_of_a_bundle_that_cites_none_says_nothing(contents, tmp_path):
+    rows = [{"document": "Điều 5", "valid_to": "2025-01-01"}, {"document": SECRET}]
+    tables = {**contents.tables, "documents": rows}
+    triager = triage.load(save_bundle(tmp_path / "desk", replace(contents, tables=tables)))
+    assert len(triager.reuse.documents.rows) == 2
+    assert triager.reuse.documents.problem(["Điều 5", SECRET, "NĐ 151/2025 Đ5 k1"], "2026-02-01") is None
 
 
 @pytest.mark.parametrize(("n_fits", "expected"), [(0, 0), (3, 1), (6, 2), (30, 4)])

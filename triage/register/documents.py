@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property, lru_cache
@@ -14,6 +14,7 @@ from triage.dataset import checks, day_of, name_of, read_table
 from triage.errors import Fault
 from triage.register.table import to_day
 from triage.text import citations
+from triage.text.languages import load_language
 
 #: Columns of a table of documents.
 COLUMNS = ("document", "valid_from", "valid_to", "replaced_by")
@@ -74,7 +75,6 @@ class Documents:
         """
         if isinstance(source, cls):
             return source
-        frame = read_table(source)
 
         def problem(cell: Any) -> str | None:
             wrong = checks.text_problem(cell)
@@ -83,26 +83,42 @@ class Documents:
                 return f"must cite one legal document, or one part of it, {known}"
             return wrong
 
-        faults = checks.absent_faults(COLUMNS[:3], frame) + checks.cell_faults(frame, "document", problem)
-        for column in COLUMNS[1:3]:
-            faults += checks.cell_faults(frame, column, checks.date_problem)
-        no_day = {fault.row for fault in faults if fault.column in COLUMNS[1:3]}
-        rows = [{name: _text(row.get(name)) for name in COLUMNS} for row in frame.to_dict("records")]
-        faults += [
-            Fault(place, "valid_to", f"must not be before valid_from, got {row['valid_from']} to {row['valid_to']}")
-            for place, row in enumerate(rows, 1)
-            if place not in no_day and row["valid_to"] and row["valid_to"] < row["valid_from"]
-        ]
-        checks.raise_if(faults, name_of(source))
-        return cls(pd.DataFrame(rows, columns=list(COLUMNS)), language)
+        return cls(_checked(read_table(source), name_of(source), problem), language)
+
+    @classmethod
+    def from_state(cls, rows: Sequence[Mapping[str, Any]], language: str | None) -> Self:
+        """Return the table that a bundle holds.
+
+        That each row cites a document was told when the bundle was made. It is not asked again, as that takes spaCy,
+        which is slow to import, and of which a desk that only decides has no need.
+
+        Parameters
+        ----------
+        rows : sequence of mappings
+        language : str or None
+
+        Returns
+        -------
+        Documents
+
+        Raises
+        ------
+        DatasetError
+            If the table has other faults.
+        ValueError
+            If the language is not one whose citations are known.
+        """
+        if "citations" not in load_language(language):
+            raise ValueError("documents must be of a language whose citations are known")
+        return cls(_checked(pd.DataFrame(rows, columns=list(COLUMNS)), "documents", checks.text_problem), language)
 
     @cached_property
     def _of(self) -> dict[str, dict[_Key, list[Mapping[str, str]]]]:
         """The rows of each document by its parts, by their first days."""
         found: dict[str, dict[_Key, list[Mapping[str, str]]]] = {}
         for row in sorted(self.rows.to_dict("records"), key=lambda row: row["valid_from"]):
-            ((key, _),) = _cited(row["document"], self.language)
-            found.setdefault(key[0], {}).setdefault(key, []).append({str(name): cell for name, cell in row.items()})
+            for key, _ in _cited(row["document"], self.language):
+                found.setdefault(key[0], {}).setdefault(key, []).append({str(name): cell for name, cell in row.items()})
         return found
 
     def problem(self, basis: Iterable[str], as_of: Any = None) -> str | None:
@@ -153,6 +169,22 @@ def _problem(periods: list[Mapping[str, str]], day: str) -> tuple[str, str] | No
         return None
     last = max(begun, key=lambda row: row["valid_to"])
     return last["valid_to"], _end(last)
+
+
+def _checked(frame: pd.DataFrame, name: str, problem: Callable[[Any], str | None]) -> pd.DataFrame:
+    """Return the rows of a table as text, or raise what is wrong with it; `problem` says so of one document."""
+    faults = checks.absent_faults(COLUMNS[:3], frame) + checks.cell_faults(frame, "document", problem)
+    for column in COLUMNS[1:3]:
+        faults += checks.cell_faults(frame, column, checks.date_problem)
+    no_day = {fault.row for fault in faults if fault.column in COLUMNS[1:3]}
+    rows = [{column: _text(row.get(column)) for column in COLUMNS} for row in frame.to_dict("records")]
+    faults += [
+        Fault(place, "valid_to", f"must not be before valid_from, got {row['valid_from']} to {row['valid_to']}")
+        for place, row in enumerate(rows, 1)
+        if place not in no_day and row["valid_to"] and row["valid_to"] < row["valid_from"]
+    ]
+    checks.raise_if(faults, name)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _text(cell: Any) -> str:

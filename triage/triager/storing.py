@@ -20,7 +20,6 @@ from triage.errors import EncoderError
 from triage.features import BLOCKS, QuestionVectorizer
 from triage.profile import Profile
 from triage.register import Documents, Register
-from triage.register.documents import COLUMNS
 from triage.reuse import LARGEST_NONE, LARGEST_WEIGHT, SIGNALS, ReuseModel
 from triage.scope import ScopeDetector
 from triage.triager.suggesting import Reuse
@@ -96,8 +95,7 @@ def _reuse_of(state: Mapping[str, Any], tables: Mapping[str, Any]) -> Reuse:
         raise ValueError(f"part {[bool(fit) for fit in fits].index(False)} of reuse does not fit")
     documents = None
     if "documents_language" in state:
-        rows = pd.DataFrame(tables["documents"], columns=list(COLUMNS))
-        documents = Documents.read(rows, state["documents_language"])
+        documents = Documents.from_state(tables["documents"], state["documents_language"])
     threshold = Threshold.from_dict(state["threshold"]) if "threshold" in state else None
     return Reuse(model, threshold, documents, state.get("oldest_days"))
 
