@@ -1156,7 +1156,7 @@ def test_block_that_is_of_no_targets_or_of_one_twice_is_refused(contents, tmp_pa
 
 
 @pytest.mark.parametrize("last", ["beyond", "unused"])
-def test_column_that_no_score_or_none_of_the_columns_has_is_refused(contents, tmp_path, last):
+def test_score_of_no_column_and_column_of_no_score_are_refused(contents, tmp_path, last):
     column_of = contents.arrays["classifier.column_of"].copy()
     column_of[column_of == column_of.max()] = len(column_of) if last == "beyond" else 0
     arrays = {**contents.arrays, "classifier.column_of": column_of}

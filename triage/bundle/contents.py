@@ -121,29 +121,19 @@ def dump(value: Any) -> bytes:
 
 def parse(checked: dict[str, bytearray], fingerprint: str) -> Contents:
     """Return the contents from the checked bytes of every file; a ValueError names one that is wrong."""
-    arrays, tables, objects = {}, {}, {}
+    deflated = {name: raw for name, raw in checked.items() if name.endswith(_DEFLATED)}
     with ThreadPoolExecutor() as pool:  # inflating lets other threads work meanwhile
-        for name, value in zip(checked, pool.map(_parse, checked, checked.values()), strict=True):
-            if name.endswith(_DEFLATED):
-                arrays[unquote(name.removesuffix(_DEFLATED))] = value
-            elif name.endswith(".npy"):
-                arrays[unquote(name.removesuffix(".npy"))] = value
-            elif name.endswith(".jsonl"):
-                tables[unquote(name.removesuffix(".jsonl"))] = value
-            elif name in OBJECTS:
-                objects[name] = value
-    return Contents(objects["settings.json"], arrays, tables, objects["metrics.json"], fingerprint)
-
-
-def _parse(name: str, raw: bytearray) -> Any:
-    # What a file of a bundle holds; nothing of a document for people.
-    if name.endswith(_DEFLATED):
-        return _parse_array(_unpack(raw, name), name)
-    if name.endswith(".npy"):
-        return _parse_array(raw, name)
-    if name.endswith(".jsonl"):
-        return parse_json(raw, name, lines=True)
-    return parse_json(raw, name) if name in OBJECTS else None
+        inflated = zip(deflated, pool.map(_unpack, deflated.values(), deflated), strict=True)
+        arrays = {unquote(name.removesuffix(_DEFLATED)): _parse_array(raw, name) for name, raw in inflated}
+    tables = {}
+    for name, raw in checked.items():
+        stem, _, ending = name.rpartition(".")
+        if ending == "npy":
+            arrays[unquote(stem)] = _parse_array(raw, name)
+        elif ending == "jsonl":
+            tables[unquote(stem)] = parse_json(raw, name, lines=True)
+    settings, metrics = (parse_json(checked[name], name) for name in ("settings.json", "metrics.json"))
+    return Contents(settings, arrays, tables, metrics, fingerprint)
 
 
 def _unpack(packed: bytearray, name: str) -> bytearray:
