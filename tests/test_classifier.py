@@ -16,16 +16,17 @@ from triage.classifier import (
     LOSSES,
     JointClassifier,
     JointOptions,
+    Link,
     fit_joint,
     fit_scores,
     fit_squared_error,
     fit_squared_hinge,
     fit_weights,
     gram_matrix,
-    saturate,
     softmax,
 )
-from triage.classifier.fitting import _largest_shares
+from triage.classifier.calibration import LINKS, likeliest_link
+from triage.classifier.fitting import _largest_effects
 
 TOPICS = ["land", "liquor", "tax"]
 PLACES = {"land": "local", "liquor": "ministry", "tax": "agency"}
@@ -56,6 +57,12 @@ def desk(n_rows=90, seed=0):
     places = [PLACES[topic] if generator.random() < 0.8 else "local" for topic in topics]
     levels = [("commune", "province")[generator.integers(2)] if place == "local" else "" for place in places]
     return X, {"topic": topics, "jurisdiction": places, "level": levels}
+
+
+def linked(classifier):
+    """Return the classifier with another link for each block, and what the scores of each then mean."""
+    other = replace(classifier, links=tuple(Link(2.5 + n, 0.4 * n) for n in range(len(classifier.blocks))))
+    return other, dict(zip(other.blocks, other.links, strict=True))
 
 
 def read(classifier, X):
@@ -503,12 +510,12 @@ def test_probability_of_a_label_is_that_of_its_combinations():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_single_target_is_a_softmax_of_its_saturated_scores(loss):
+def test_single_target_is_a_softmax_of_what_its_scores_mean(loss):
     X, codes = clusters()
     classifier, _ = fit_joint(X, {"topic": [TOPICS[code] for code in codes]}, options=JointOptions(loss=loss))
     assert classifier.blocks == (("topic",),)
     _, _, probabilities = read(classifier, X)
-    expected = softmax(classifier.shares[0, 0] * saturate(classifier.scores(X), classifier.offset))
+    expected = softmax(classifier.shares[0, 0] * classifier.links[0](classifier.scores(X)))
     assert probabilities["topic"] == pytest.approx(expected, abs=1e-4)
 
 
@@ -603,14 +610,14 @@ def test_scores_for_which_other_rows_are_known_have_columns_of_their_own():
     assert classifier.columns_of["number",].tolist() == [3, 4, 5]
 
 
-def test_shares_of_all_blocks_count_for_a_shared_column():
+def test_shares_and_slopes_of_all_blocks_count_for_a_shared_column():
     X, labels = with_matters()
-    classifier, _ = fit_joint(X, labels, options=JointOptions(loss="squared_error"))
-    largest = _largest_shares(classifier)
+    classifier, link_of = linked(fit_joint(X, labels, options=JointOptions(loss="squared_error"))[0])
+    largest = _largest_effects(classifier)
     whole = classifier.combinations[:, list(labels).index("matter")] > 0
     weighted = zip(classifier.blocks, classifier.weighted_parts, strict=True)
-    together = sum(shares[whole] for block, (_, shares) in weighted if "matter" in block)
-    assert largest[classifier.columns_of["matter",][1:]] == pytest.approx(together, abs=1e-6)
+    together = sum(link_of[block].slope * shares[whole] for block, (_, shares) in weighted if "matter" in block)
+    assert largest[classifier.columns_of["matter",][1:]] == pytest.approx(together, abs=1e-5)
 
 
 def test_what_a_target_says_alone_is_read_from_its_columns():
@@ -619,8 +626,34 @@ def test_what_a_target_says_alone_is_read_from_its_columns():
     columns = classifier.columns_of["matter",]
     assert columns.tolist() != list(range(columns[0], columns[0] + len(columns)))  # one matter has all of an agency
     scores = classifier.scores(X)
-    expected = softmax(classifier.alone["matter"] * saturate(scores[:, columns], classifier.offset))
+    classifier, link_of = linked(classifier)
+    expected = softmax(classifier.alone["matter"] * link_of["matter",](scores[:, columns]))
     assert classifier.probability_alone(scores, "matter") == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("link", LINKS, ids=str)
+def test_likeliest_link_is_the_one_that_made_the_labels(link):
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(-1.1, 0.6, (20_000, 4))
+    codes = (softmax(6 * link(scores)).cumsum(1) > rng.random((len(scores), 1))).argmax(1)
+    assert likeliest_link(scores, codes[:, None] == np.arange(4)) == link
+    assert likeliest_link(scores[:0], np.zeros((0, 4), bool)) == LINKS[0]
+
+
+def test_blocks_of_many_rare_labels_are_read_by_a_link_of_their_own():
+    X, labels = desk(300)
+    rare = [f"{topic} {number % 25}" for number, topic in enumerate(labels["topic"])]
+    classifier, _ = fit_joint(X, {**labels, "rare": rare}, options=JointOptions(loss="squared_error"))
+    link_of = dict(zip(classifier.blocks, classifier.links, strict=True))
+    assert link_of["rare",].offset > link_of["topic",].offset
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_target_unknown_of_all_measured_rows_is_trained_nevertheless(loss):
+    X, labels = desk(120)
+    labels["level"] = [None] * 60 + labels["level"][60:]
+    classifier, _ = fit_joint(X, labels, options=JointOptions(loss=loss), n_measured=60)
+    assert np.isfinite(read(classifier, X)[1]).all()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -776,7 +809,7 @@ def difference(classifier, joint, target, label):
 @pytest.mark.parametrize(("target", "label"), [*itertools.product(["topic", "jurisdiction", "level"], range(3))])
 def test_pull_and_a_constant_are_the_difference_of_scores(target, label):
     X, labels = desk()
-    classifier, _ = fit_joint(X, labels, options=JointOptions())
+    classifier, _ = linked(fit_joint(X, labels, options=JointOptions())[0])
     every = np.arange(X.shape[1])
     for row in (0, 1, 2):
         scores, joint, _ = read(classifier, X[row])
@@ -804,25 +837,25 @@ def test_combination_added_is_scored_by_the_blocks_of_its_labels():
     added = np.array(
         [[other_topic, *known[1:]], [0, 1, 2], [2, 2, 0], [3, 0, 7]], np.int32
     )  # labels never seen at last
+    classifier, link_of = linked(classifier)
     more = replace(classifier, added=added)
     linear = classifier.scores(X)
     scores = more.combination_scores(linear)
     n_learnt = len(classifier.combinations)
     assert np.array_equal(scores[:, :n_learnt], classifier.combination_scores(linear))
-    saturated = saturate(linear, classifier.offset)
     for place, codes in enumerate(added):
-        not_learnt = saturate(np.full(1, -1, np.float32), classifier.offset)
         expected = np.zeros(len(linear), np.float32)
         for block, share in zip(classifier.blocks, classifier.shares[0], strict=True):
             at = columns_of(classifier, block)
             codes_there = tuple(codes[[list(labels).index(target) for target in block]].tolist())
-            expected += share * (saturated[:, at[codes_there]] if codes_there in at else not_learnt)
+            score = linear[:, at[codes_there]] if codes_there in at else np.full(len(linear), -1, np.float32)
+            expected += share * link_of[block](score)
         assert scores[:, n_learnt + place] == pytest.approx(expected, abs=1e-4)
 
 
 def test_pull_explains_combinations_added_too():
     X, labels = desk()
-    classifier, _ = fit_joint(X, labels, options=JointOptions())
+    classifier, _ = linked(fit_joint(X, labels, options=JointOptions())[0])
     more = replace(classifier, added=np.array([[0, 1, 2], [3, 0, 7]], np.int32))
     every = np.arange(X.shape[1])
     weights = np.random.default_rng(0).normal(size=len(classifier.combinations) + 2)
@@ -881,15 +914,15 @@ def test_combinations_without_a_label_have_shares_of_their_own():
     together, _ = fit_joint(X, labels, options=JointOptions())
     assert classifier.shares.shape == (2, len(classifier.blocks))
     assert together.shares.shape == (1, len(classifier.blocks))
+    classifier, link_of = linked(classifier)
     scores = classifier.combination_scores(held_out)
-    saturated = saturate(held_out, classifier.offset)
     place = list(labels).index("level")
     for outcome, codes in enumerate(classifier.combinations):
         kind = int(classifier.classes["level"][codes[place]] == "")
         expected = np.full(len(held_out), classifier.constants[kind])
         for block, share in zip(classifier.blocks, classifier.shares[kind], strict=True):
             codes_there = tuple(codes[[list(labels).index(target) for target in block]].tolist())
-            expected += share * saturated[:, columns_of(classifier, block)[codes_there]]
+            expected += share * link_of[block](held_out[:, columns_of(classifier, block)[codes_there]])
         assert scores[:, outcome] == pytest.approx(expected, abs=1e-3)
 
 
@@ -934,7 +967,7 @@ def test_block_alone_is_a_calibrated_softmax():
     scores = classifier.scores(X)
     probability = classifier.probability_alone(scores, "jurisdiction")
     start = len(classifier.classes["topic"])
-    own = saturate(scores[:, start : start + 3], classifier.offset)
+    own = classifier.links[1](scores[:, start : start + 3])
     assert probability == pytest.approx(softmax(np.float32(classifier.alone["jurisdiction"]) * own), abs=1e-5)
     assert probability.sum(1) == pytest.approx(1, abs=1e-5)
     sure = classifier.probability_alone(held_out, "jurisdiction")

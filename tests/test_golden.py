@@ -11,9 +11,10 @@ import pytest
 
 import triage
 from triage.bundle import FORMAT, load_bundle
+from triage.classifier import Link
 
 DATA = Path(__file__).parent / "data"
-FORMATS = {"1": 1, "2": 2, "2-apart": 2, "3": 3, "4": 4, "5": 5}  # of each golden bundle
+FORMATS = {"1": 1, "2": 2, "2-apart": 2, "3": 3, "4": 4, "5": 5, "6": 6}  # of each golden bundle
 MAX_BYTES = 300_000
 
 
@@ -53,10 +54,11 @@ def test_formats_hold_what_they_brought():
     assert triage.load(DATA / "golden-bundle-1").register is None
     assert triage.load(DATA / "golden-bundle-2").register is not None
     learnt = [triage.load(DATA / f"golden-bundle-{name}").reader.learnt for name in FORMATS]
-    assert [one.n_kinds for one in learnt] == [1, 1, 2, 8, 8, 8]
+    assert [one.n_kinds for one in learnt] == [1, 1, 2, 8, 8, 8, 8]
     deciding = ("jurisdiction", "level", "agency")
-    assert [deciding in one.blocks for one in learnt] == [False, False, False, False, True, True]
-    assert [one.n_scores - len(one.intercept) for one in learnt] == [0, 0, 0, 0, 0, 2]
+    assert [deciding in one.blocks for one in learnt] == [False, False, False, False, True, True, True]
+    assert [one.n_scores - len(one.intercept) for one in learnt] == [0, 0, 0, 0, 0, 2, 2]
+    assert [len({*one.links}) > 1 for one in learnt] == [False, False, False, False, False, False, True]
 
 
 def test_labels_are_those_expected(golden, expected):
@@ -101,8 +103,10 @@ def test_newest_format_saved_again_is_the_same_bundle(tmp_path):
             assert file.read_bytes() == (path / "bundle" / file.name).read_bytes(), file.name
 
 
-@pytest.mark.parametrize(("offset", "smaller"), [(0.0, 1), (0.6, 1), (0.9, 0.584)])
-def test_names_of_new_matters_say_less_where_what_a_matter_is_not_costs_less(offset, smaller):
+@pytest.mark.parametrize(("link", "smaller"), [((3, 0), 1), ((3, 0.6), 1), ((3, 0.9), 0.584), ((6, 0.9), 0.709)])
+def test_names_of_new_matters_say_less_where_what_a_matter_is_not_costs_less(link, smaller):
     triager = triage.load(DATA / f"golden-bundle-{FORMAT}")
-    reader = replace(triager, classifier=replace(triager.classifier, offset=offset)).reader
+    classifier = triager.classifier
+    links = tuple(Link(*link) if block == ("matter",) else Link(9, 9) for block in classifier.blocks)
+    reader = replace(triager, classifier=replace(classifier, links=links)).reader
     assert reader._names.share == pytest.approx(1.5 * smaller * reader.learnt.share_of("matter"), rel=1e-3)

@@ -17,7 +17,7 @@ from triage.bundle.folder import MANIFEST, RESTORE, beside, check_free, clear, f
 from triage.disk import sync_folder, write_file
 from triage.errors import BundleError
 
-FORMAT = 5
+FORMAT = 6
 
 _PACKAGES = ("triage", "numpy", "scipy", "scikit-learn", "spacy")
 _PLAIN_NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)

@@ -1,6 +1,6 @@
 """Matrices to calibrated probabilities: linear scores of labels and of their combinations, read jointly."""
 
-from triage.classifier.calibration import fit_weights, saturate, softmax
+from triage.classifier.calibration import Link, fit_weights, softmax
 from triage.classifier.fitting import JointOptions, fit_joint
 from triage.classifier.joint import JointClassifier
 from triage.classifier.label import LabelClassifier
@@ -13,6 +13,7 @@ __all__ = [
     "JointClassifier",
     "JointOptions",
     "LabelClassifier",
+    "Link",
     "Outcomes",
     "fit_joint",
     "fit_scores",
@@ -20,6 +21,5 @@ __all__ = [
     "fit_squared_hinge",
     "fit_weights",
     "gram_matrix",
-    "saturate",
     "softmax",
 ]

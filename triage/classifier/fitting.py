@@ -12,13 +12,12 @@ import scipy.optimize
 import scipy.sparse as sp
 
 from triage.classifier.blocks import blocks_of, codes_in, places_in, table_of
-from triage.classifier.calibration import fit_weights, saturate, softmax
+from triage.classifier.calibration import LINKS, fit_weights, likeliest_link, softmax
 from triage.classifier.compression import compress, lost_by
 from triage.classifier.joint import MAX_COLUMNS, JointClassifier
 from triage.classifier.scores import Codes, Floats, fit_scores
 
-_OFFSETS = (0.0, 0.3, 0.6, 0.9)
-_ROWS_FOR_OFFSET = 1500  # about so many rows choose the offset
+_ROWS_FOR_LINKS = 1500  # about so many rows choose them
 
 
 @dataclass(frozen=True)
@@ -131,6 +130,7 @@ def fit_joint(
         shares=np.array([[1.0] * (len(blocks) - 1) + [4.0]]),
         constants=np.zeros(1),
         temperatures=np.ones(len(classes)),
+        links=LINKS[:1] * len(blocks),
         within=within,
         apart=apart if apart is not None and "" in classes[apart] else None,
         kinds_by=kinds_by,
@@ -141,10 +141,10 @@ def fit_joint(
         return calibrated, held_out
     if X.shape[1] * len(first) > options.max_weights:
         # What is dropped is missing from new questions' scores: so it must be missing here.
-        lost = lost_by(X, fitted, _largest_shares(calibrated), options.max_weights)
+        lost = lost_by(X, fitted, _largest_effects(calibrated), options.max_weights)
         held_out = [scores + lost for scores in held_out]
         calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
-    kept, columns, starts, scale = compress(X, fitted.coef(), _largest_shares(calibrated), options.max_weights)
+    kept, columns, starts, scale = compress(X, fitted.coef(), _largest_effects(calibrated), options.max_weights)
     return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
 
 
@@ -164,12 +164,12 @@ def _different(block_codes: Sequence[Codes], sizes: Sequence[int]) -> tuple[Code
     return np.array(first), np.array(column_of, np.uint16)
 
 
-def _largest_shares(classifier: JointClassifier) -> Floats:
-    """Return the largest share that each column has in any combination, of all blocks together."""
+def _largest_effects(classifier: JointClassifier) -> Floats:
+    """Return how steeply each column moves the score of a combination at most, of all blocks together."""
     n_combinations, n_columns = len(classifier.kind), len(classifier.intercept)
     together = np.zeros((n_combinations, n_columns), np.float32)
-    for of_block, shares in classifier.weighted_parts:
-        together[np.arange(n_combinations), of_block] += shares
+    for (of_block, shares), link in zip(classifier.weighted_parts, classifier.links, strict=True):
+        together[np.arange(n_combinations), of_block] += shares * np.float32(link.slope)
     largest: Floats = together.max(0)
     return largest
 
@@ -193,28 +193,28 @@ def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) ->
 
 
 def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mapping[str, Codes]) -> JointClassifier:
-    """Fit shares, from those that there are, and temperatures to scores held out in one or several ways."""
-    n_rows = len(ways[0])
+    """Choose links, and fit shares, from those that there are, and temperatures, to scores held out in several ways."""
     held_out = np.concatenate(ways)
     codes = {target: np.tile(code, len(ways)) for target, code in codes.items()}
+    stacked = np.stack([*codes.values()], 1)
     right = {
         target: classifier.combinations[:, place] == codes[target][:, None]
         for place, target in enumerate(classifier.classes)
     }
 
-    def weigh(
-        offset: float, rows: slice | npt.NDArray[np.bool_]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
-        """Fit shares and constants for all targets at once; each row counts once for each."""
-        saturated = saturate(held_out[rows], offset)
-        parts = [saturated[:, columns] for columns in classifier.parts]
-        rights = [outcome[rows] for outcome in right.values()]
-        return fit_weights(parts, rights, classifier.shares, classifier.kind, classifier.n_kinds)
-
-    some = np.tile(np.arange(n_rows) % max(1, len(held_out) // _ROWS_FOR_OFFSET) == 0, len(ways))
-    offset = min(_OFFSETS, key=lambda tried: weigh(tried, some)[-1])
-    shares, constants, _ = weigh(offset, slice(None))
-    weighed = replace(classifier, shares=shares, constants=constants, offset=offset)
+    links = []
+    for block, columns in classifier.columns_of.items():
+        code = places_in(classifier.tables[block], codes_in(block, [*codes], stacked))
+        rows = np.flatnonzero(code >= 0)
+        rows = rows[:: max(1, len(rows) // _ROWS_FOR_LINKS)]
+        links.append(likeliest_link(held_out[rows][:, columns], code[rows, None] == np.arange(len(columns))))
+    classifier = replace(classifier, links=tuple(links))
+    said = {link: link(held_out) for link in set(links)}
+    parts = [said[link][:, columns] for link, columns in zip(links, classifier.parts, strict=True)]
+    # All targets at once; each row counts once for each.
+    weights = fit_weights(parts, list(right.values()), classifier.shares, classifier.kind, classifier.n_kinds)
+    shares, constants, _ = weights
+    weighed = replace(classifier, shares=shares, constants=constants)
     if len(classifier.classes) == 1:
         return weighed
     joint = softmax(weighed.combination_scores(held_out))
@@ -230,7 +230,7 @@ def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mappi
         weighed.temperatures[place] = found.x
     for block, columns in weighed.columns_of.items():
         if len(block) == 1:
-            own = saturate(held_out[:, columns], offset)
+            own = weighed.link_of[block](held_out[:, columns])
             target = block[0]
             fitted = fit_weights([own], [codes[target][:, None] == np.arange(len(columns))], [4.0])[0]
             weighed.alone[target] = float(fitted[0, 0])

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from triage.classifier.blocks import Block, Integers, codes_in, places_in, read_blocks, table_of
-from triage.classifier.calibration import saturate, softmax
+from triage.classifier.calibration import Link, softmax
 from triage.classifier.outcomes import Outcomes
 from triage.classifier.scores import Codes, Floats
 
@@ -54,8 +54,8 @@ class JointClassifier:
         Exponent on each target's probabilities that calibrates them.
     within : dict of str to str
         Targets that only mean something within another: the level of a local jurisdiction.
-    offset : float
-        Where scores saturate, see `saturate`.
+    links : tuple of Link
+        What the scores of each block mean.
     alone : dict of str to float
         What makes the softmax of a block of one target alone a calibrated probability.
     apart : str or None
@@ -82,8 +82,8 @@ class JointClassifier:
     shares: Floats
     constants: Floats
     temperatures: Floats
+    links: tuple[Link, ...]
     within: dict[str, str] = field(default_factory=dict)
-    offset: float = 0.0
     alone: dict[str, float] = field(default_factory=dict)
     apart: str | None = None
     kinds_by: str | None = None
@@ -95,20 +95,25 @@ class JointClassifier:
         return Outcomes(self.classes, self.combinations, self.within, self.temperatures)
 
     @cached_property
-    def _tables(self) -> dict[Block, Integers]:
+    def tables(self) -> dict[Block, Integers]:
         """The combinations of each block's targets, as classes, (n_scores of the block, n_targets of the block)."""
         return {block: table_of(block, self.classes, self.combinations) for block in self.blocks}
 
     @cached_property
     def n_scores(self) -> int:
         """Number of scores of all blocks together."""
-        return sum(len(table) for table in self._tables.values())
+        return sum(len(table) for table in self.tables.values())
 
     @cached_property
     def columns_of(self) -> dict[Block, Codes]:
         """Column of each score of each block."""
-        ends = np.cumsum([len(table) for table in self._tables.values()])
+        ends = np.cumsum([len(table) for table in self.tables.values()])
         return dict(zip(self.blocks, np.split(self.column_of.astype(np.intp), ends[:-1]), strict=True))
+
+    @property
+    def link_of(self) -> dict[Block, Link]:
+        """What the scores of each block mean."""
+        return dict(zip(self.blocks, self.links, strict=True))
 
     @cached_property
     def _weights(self) -> Floats | sp.csr_matrix:
@@ -125,7 +130,7 @@ class JointClassifier:
         codes = self._codes
         parts = []
         for block, columns in self.columns_of.items():
-            place = places_in(self._tables[block], codes_in(block, [*self.classes], codes))
+            place = places_in(self.tables[block], codes_in(block, [*self.classes], codes))
             parts.append(np.where(place < 0, len(self.intercept), columns[place]))
         return parts
 
@@ -195,7 +200,7 @@ class JointClassifier:
         return dense + self.intercept
 
     def combination_scores(self, scores: Floats) -> Floats:
-        """Return the score of each combination of labels: its blocks' saturated scores, each by the block's share.
+        """Return the score of each combination of labels: what its blocks' scores mean, each by the block's share.
 
         Parameters
         ----------
@@ -206,13 +211,12 @@ class JointClassifier:
         float32 array of shape (n_rows, n_combinations + n_added)
             Logits: their softmax is the joint distribution.
         """
-        saturated = saturate(scores, self.offset)
         if self.added is not None:
-            not_learnt = saturate(np.full((len(scores), 1), -1, scores.dtype), self.offset)
-            saturated = np.hstack((saturated, not_learnt))
+            scores = np.hstack((scores, np.full((len(scores), 1), -1, scores.dtype)))
+        said = {link: link(scores) for link in set(self.links)}
         logits = np.tile(self.constants[self.kind].astype(np.float32), (len(scores), 1))
-        for columns, share in self.weighted_parts:
-            logits += share * saturated[:, columns]
+        for (columns, share), link in zip(self.weighted_parts, self.links, strict=True):
+            logits += share * said[link][:, columns]
         return logits
 
     def probability_alone(self, scores: Floats, target: str) -> Floats:
@@ -230,7 +234,7 @@ class JointClassifier:
             Calibrated; rows sum to 1.
         """
         own = scores[:, self.columns_of[(target,)]]
-        return softmax(np.float32(self.alone[target]) * saturate(own, self.offset))
+        return softmax(np.float32(self.alone[target]) * self.link_of[(target,)](own))
 
     def pull(self, scores: Floats, difference: Floats, features: Codes) -> Floats:
         """Return how strongly each feature pulls towards some combinations and away from others.
@@ -248,18 +252,17 @@ class JointClassifier:
         -------
         float32 array of shape (n,)
             Weight of each feature in that sum. A row times these weights, plus a constant, is the sum exactly:
-            what saturation takes from a score, it takes from all its features alike.
+            what a link takes from a score, it takes from all its features alike.
         """
-        column = np.zeros(len(self.intercept) + 1)
-        for columns, share in self.weighted_parts:
-            column += np.bincount(columns, share * difference, len(column))
-        column = column[:-1]
-        # From the intercept to the score, the saturated score rises by this much for each unit of the linear one.
-        added = scores.astype(np.float64) - self.intercept
-        rise = saturate(scores.astype(np.float64), self.offset) - saturate(
-            self.intercept.astype(np.float64), self.offset
-        )
-        column *= np.divide(rise, added, out=np.zeros_like(added), where=np.abs(added) > 1e-9)
+        from_intercept, to_score = self.intercept.astype(np.float64), scores.astype(np.float64)
+        added = to_score - from_intercept
+        column = np.zeros(len(added))
+        for (columns, share), link in zip(self.weighted_parts, self.links, strict=True):
+            # From the intercept to the score, what it means rises by this much for each unit of it.
+            rise = np.divide(
+                link(to_score) - link(from_intercept), added, out=np.zeros_like(added), where=np.abs(added) > 1e-9
+            )
+            column += rise * np.bincount(columns, share * difference, len(column) + 1)[:-1]
         weights: Floats = self._weights[features] @ column.astype(np.float32)
         return weights
 
@@ -271,7 +274,7 @@ class JointClassifier:
             "classes": classes,
             "blocks": [list(block) for block in self.blocks],
             "within": self.within,
-            "offset": self.offset,
+            "links": [list(link) for link in self.links],
             **({"alone": self.alone} if self.alone else {}),
         }
         arrays = {name: getattr(self, name) for name in names}
@@ -302,11 +305,14 @@ class JointClassifier:
             if arrays["intercept"].size > MAX_COLUMNS:
                 raise ValueError(f"there must be at most {MAX_COLUMNS} columns, got {arrays['intercept'].size}")
             arrays["column_of"] = np.arange(arrays["intercept"].size, dtype=np.uint16)
+        blocks = read_blocks(settings["blocks"], [*classes])
+        # bundles of formats 1 to 5 read all blocks alike
+        links = settings["links"] if "links" in settings else [(3.0, settings["offset"])] * len(blocks)
         return cls(
             classes=classes,
-            blocks=read_blocks(settings["blocks"], [*classes]),
+            blocks=blocks,
+            links=tuple(Link(*link) for link in links),
             within=settings["within"],
-            offset=settings["offset"],
             alone=settings.get("alone", {}),  # bundles of before the register have none
             apart=settings.get("apart"),
             kinds_by=settings.get("kinds_by"),

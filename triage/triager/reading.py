@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from triage.classifier import JointClassifier, Outcomes, saturate, softmax
+from triage.classifier import JointClassifier, Link, Outcomes, softmax
 from triage.features import QuestionVectorizer, Seen
 from triage.register import Competence, DatedOutcomes, NameScores, Register
 from triage.scope import ScopeDetector, scope_statistics
@@ -24,9 +24,9 @@ JURISDICTION, MATTER = "jurisdiction", "matter"
 # had. On split `valid`, a quarter of the matters withheld (industry-trade: the first, land: the first two in turn), the
 # mean negative logarithms of jurisdiction and matter fall by 3 and 12 %, 7 and 17 % against 1.
 _SHARE_BY_KINDS = 1.5
-# There scores saturated at this offset. At a larger one shares are larger, for what they weigh is smaller; names do not
-# saturate, so their share is made smaller by as much. (At smaller ones bundles must answer as they did.)
-_OFFSET_BY_KINDS = 0.6
+# There scores were read by this link. Where a matter that is not learnt costs less than by it, shares are larger; what
+# names say has no link, so their share is made smaller by as much. (Where it costs more, bundles answer as they did.)
+_LINK_BY_KINDS = Link(3, 0.6)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ class Reader:
         new = self.competence.matter_of[len(self.learnt.combinations) :]
         share = self.learnt.share_of(MATTER)
         if self.learnt.kinds_by is not None:
-            not_learnt, there = (saturate(np.array(-1.0), offset) for offset in (self.learnt.offset, _OFFSET_BY_KINDS))
+            links = self.learnt.link_of[(MATTER,)], _LINK_BY_KINDS
+            not_learnt, there = (link(np.array(-1.0)) for link in links)
             share *= _SHARE_BY_KINDS * min(1.0, float(not_learnt / there))
         return NameScores(self.features.ngrams(names).T.tocsr(), new, share)
 

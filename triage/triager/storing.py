@@ -216,7 +216,8 @@ def _check_fit(
         if array.shape != shape or array.dtype.kind not in kinds or not np.isfinite(array).all():
             raise ValueError(f"an array must have shape {shape}, got {array.shape}")
     alone = classifier.alone
-    numbers = (features.unknown_idf_, classifier.offset, scope.threshold, *scope.weights, *alone.values())
+    links = [number for link in classifier.links for number in link]
+    numbers = (features.unknown_idf_, *links, scope.threshold, *scope.weights, *alone.values())
     fits = (
         (buckets[1:] > buckets[:-1]).all() and buckets[0] >= 0 and buckets[-1] < len(BLOCKS) << features.n_bits,
         starts[0] == 0 and (starts[1:] >= starts[:-1]).all() and starts[-1] == n_weights,
@@ -234,7 +235,8 @@ def _check_fit(
         set(thresholds) == set(classifier.classes),
         len(scope.weights) == 1 + len(BLOCKS),
         all(isinstance(number, (int, float)) and np.isfinite(number) for number in numbers),
-        isinstance(classifier.offset, (int, float)) and abs(classifier.offset) < 100,
+        len(classifier.links) == len(classifier.blocks) and all(link.slope > 0 for link in classifier.links),
+        all(abs(number) < 100 for number in links),
         all(isinstance(record[name], str) for record in records for name in ("id", "question")),
         all(isinstance(record["answer"], (str, type(None))) for record in records),
     )
