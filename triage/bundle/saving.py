@@ -21,8 +21,8 @@ FORMAT = 6
 
 _PACKAGES = ("triage", "numpy", "scipy", "scikit-learn", "spacy")
 _PLAIN_NAME = re.compile(r"[\w%~-][\w.%~-]*", re.ASCII)
-# Older ones lack deflated arrays, kinds by a target, blocks of several targets, or scores that share a column, and are
-# read by the same code.
+# Older ones lack deflated arrays, kinds by a target, blocks of several targets, scores that share a column, or a link
+# for each block, and are read by the same code.
 _READABLE = range(1, FORMAT + 1)
 _MAX_RETRIES = 10
 
