@@ -631,6 +631,16 @@ def test_what_a_target_says_alone_is_read_from_its_columns():
     assert classifier.probability_alone(scores, "matter") == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_link_is_the_logarithm_of_a_probability_however_large_the_score(dtype):
+    scores = np.array([-1e30, -30, -1, -0.5, 0, 3, 1e30], dtype)
+    found = Link(4.0, 1.0)(scores)
+    assert found.dtype == dtype
+    assert np.exp(found[1:]) == pytest.approx(1 / (1 + np.exp(-4 * (scores[1:].astype(float) + 1))), abs=1e-6)
+    assert (np.diff(found) >= 0).all()
+    assert np.isfinite(found).all()
+
+
 @pytest.mark.parametrize("link", LINKS, ids=str)
 def test_likeliest_link_is_the_one_that_made_the_labels(link):
     rng = np.random.default_rng(0)

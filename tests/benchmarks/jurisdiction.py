@@ -276,8 +276,8 @@ land's 126. Their block alone, held-out authors, every weight kept, mean negativ
 first of these, 1.086 by `6 (score + 1)` at industry-trade; 0.840, 0.774 by `4 (score + 1)` at land. Topic, jurisdiction
 and who decides are likeliest by `3 score` or `3 (score + 0.3)`. At industry-trade topic, route, the matter or none, and
 the mean negative logarithm of the route then read 93.1, 90.2, 81.6 and 0.303, with one link 92.3, 89.8, 81.0 and 0.315.
-Not kept: slope and offset of each block by maximum likelihood, land's route 0.184 for 0.179; a slope for each column, by
-how far its scores spread, 0.183, and 0.311 for 0.304; a mixture of two softmaxes by one link, 0.182 and 0.315.
+Not kept: slope and offset of each block by maximum likelihood, land's route 0.184 for 0.179; a slope for each column,
+by how far its scores spread, 0.183, and 0.311 for 0.304; a mixture of two softmaxes by one link, 0.182 and 0.315.
 
 Hard questions are about what these held-out rows are mistaken for, none about questions of the test split: so the desks
 below know that much of the questions whose authors are left out. Of land's 6,332, three tenths fewer, at random, is

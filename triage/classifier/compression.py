@@ -12,10 +12,7 @@ from triage.classifier.scores import Fitted, Floats
 def compress(
     X: sp.csr_matrix, coef: Floats, effect: Floats, max_weights: int
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.uint16], npt.NDArray[np.int32], Floats]:
-    """Keep the weights that move combinations most, as 8-bit numbers in units of their column's largest / 127.
-
-    `effect` says how steeply each column moves combinations.
-    """
+    """Keep the weights that move combinations most, as 8-bit numbers in units of their column's largest / 127."""
     typical = np.sqrt(np.bincount(X.indices, X.data.astype(np.float64) ** 2, X.shape[1]) / X.shape[0]).astype(
         np.float32
     )
