@@ -124,7 +124,7 @@ def load_bundle(path: str | Path) -> tuple[Contents, dict[str, Any]]:
     ...     _ = save_bundle(folder + "/bundle", Contents({}, {"weights": np.arange(3)}, {}, {}, "ab12"))
     ...     contents, manifest = load_bundle(folder)
     >>> contents.arrays["weights"].tolist(), manifest["fingerprint"]
-    ([0, 1, 2], 5)
+    ([0, 1, 2], 'ab12')
     """
     for _ in range(_MAX_RETRIES):
         before = identity(Path(path))
