@@ -1155,6 +1155,24 @@ def test_block_that_is_of_no_targets_or_of_one_twice_is_refused(contents, tmp_pa
     assert refused_or_harmless(save_bundle(tmp_path / "desk", replace(contents, settings=settings, arrays=arrays)))
 
 
+@pytest.mark.parametrize(
+    "link",
+    [[], [3.0], [3.0, 0.0, 1.0], [0.0, 0.0], [-3.0, 0.0], [3.0, 1e9], [1e300, 0.0], ["3", 0.0], [3.0, None], 3.0, None],
+    ids=repr,
+)
+def test_link_that_is_no_slope_above_0_and_an_offset_is_refused(contents, tmp_path, link):
+    links = [*contents.settings["classifier"]["links"][:-1], link]
+    settings = changed(contents.settings, ("classifier", "links"), links)
+    assert refused_or_harmless(save_bundle(tmp_path / "desk", replace(contents, settings=settings)))
+
+
+@pytest.mark.parametrize("n_more", [-1, 1])
+def test_more_or_fewer_links_than_blocks_are_refused(contents, tmp_path, n_more):
+    links = contents.settings["classifier"]["links"]
+    settings = changed(contents.settings, ("classifier", "links"), [*links, links[0]] if n_more > 0 else links[:-1])
+    assert refused_or_harmless(save_bundle(tmp_path / "desk", replace(contents, settings=settings)))
+
+
 @pytest.mark.parametrize("last", ["beyond", "unused"])
 def test_score_of_no_column_and_column_of_no_score_are_refused(contents, tmp_path, last):
     column_of = contents.arrays["classifier.column_of"].copy()
