@@ -136,14 +136,15 @@ def fit_joint(
         kinds_by=kinds_by,
     )
     known = {target: code[:n_measured] for target, code in codes.items()}
-    calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
+    known_blocks = [code[:n_measured] for code in block_codes]
+    calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known, known_blocks)
     if options.max_weights is None:
         return calibrated, held_out
     if X.shape[1] * len(first) > options.max_weights:
         # What is dropped is missing from new questions' scores: so it must be missing here.
         lost = lost_by(X, fitted, _largest_effects(calibrated), options.max_weights)
         held_out = [scores + lost for scores in held_out]
-        calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known)
+        calibrated = _calibrate(classifier, [scores[:n_measured] for scores in held_out], known, known_blocks)
     kept, columns, starts, scale = compress(X, fitted.coef(), _largest_effects(calibrated), options.max_weights)
     return replace(calibrated, values=kept, columns=columns, starts=starts, scale=scale), held_out
 
@@ -192,19 +193,20 @@ def _encode(target: str, values: Sequence[Any], whole: npt.NDArray[np.bool_]) ->
     return found[used].tolist(), renumbered[code]
 
 
-def _calibrate(classifier: JointClassifier, ways: Sequence[Floats], codes: Mapping[str, Codes]) -> JointClassifier:
+def _calibrate(
+    classifier: JointClassifier, ways: Sequence[Floats], codes: Mapping[str, Codes], block_codes: Sequence[Codes]
+) -> JointClassifier:
     """Choose links, and fit shares, from those that there are, and temperatures, to scores held out in several ways."""
     held_out = np.concatenate(ways)
     codes = {target: np.tile(code, len(ways)) for target, code in codes.items()}
-    stacked = np.stack([*codes.values()], 1)
     right = {
         target: classifier.combinations[:, place] == codes[target][:, None]
         for place, target in enumerate(classifier.classes)
     }
 
     links = []
-    for block, columns in classifier.columns_of.items():
-        code = places_in(classifier.tables[block], codes_in(block, [*codes], stacked))
+    for of_block, columns in zip(block_codes, classifier.columns_of.values(), strict=True):
+        code = np.tile(of_block, len(ways))
         rows = np.flatnonzero(code >= 0)
         rows = rows[:: max(1, len(rows) // _ROWS_FOR_LINKS)]
         links.append(likeliest_link(held_out[rows][:, columns], code[rows, None] == np.arange(len(columns))))

@@ -95,19 +95,19 @@ class JointClassifier:
         return Outcomes(self.classes, self.combinations, self.within, self.temperatures)
 
     @cached_property
-    def tables(self) -> dict[Block, Integers]:
+    def _tables(self) -> dict[Block, Integers]:
         """The combinations of each block's targets, as classes, (n_scores of the block, n_targets of the block)."""
         return {block: table_of(block, self.classes, self.combinations) for block in self.blocks}
 
     @cached_property
     def n_scores(self) -> int:
         """Number of scores of all blocks together."""
-        return sum(len(table) for table in self.tables.values())
+        return sum(len(table) for table in self._tables.values())
 
     @cached_property
     def columns_of(self) -> dict[Block, Codes]:
         """Column of each score of each block."""
-        ends = np.cumsum([len(table) for table in self.tables.values()])
+        ends = np.cumsum([len(table) for table in self._tables.values()])
         return dict(zip(self.blocks, np.split(self.column_of.astype(np.intp), ends[:-1]), strict=True))
 
     @property
@@ -130,7 +130,7 @@ class JointClassifier:
         codes = self._codes
         parts = []
         for block, columns in self.columns_of.items():
-            place = places_in(self.tables[block], codes_in(block, [*self.classes], codes))
+            place = places_in(self._tables[block], codes_in(block, [*self.classes], codes))
             parts.append(np.where(place < 0, len(self.intercept), columns[place]))
         return parts
 
